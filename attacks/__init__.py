@@ -1,0 +1,1 @@
+"""Attacks, one per file; installed as `privaudit.attacks`, found through entry points."""

@@ -1,0 +1,145 @@
+"""The attack contract: an attack is anything that ranks suspects.
+
+The victim and the attacker are two functions. What `expose` returns is all that `attack` receives: that is how a
+threat model is enforced. The runner shuffles the suspects, keeps the answer, and owns arms, plants, seeds, caching
+and statistics; an attack owns its algorithm only.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from privaudit.errors import InputError
+from privaudit.images import Images
+from privaudit.release import Release
+
+Effort = Literal["quick", "standard", "thorough"]
+Progress = Callable[[str, float], None]
+
+
+class Sight(StrEnum):
+    """What an attacker can see."""
+
+    RELEASE = "release"
+    MODEL_OUTPUT = "model_output"
+    PARAMETERS = "parameters"
+    GRADIENTS = "gradients"
+    TEACHER = "teacher"
+    STATISTICS = "statistics"
+    SOFT_LABELS = "soft_labels"
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """All that the attacker receives: named arrays, nothing else. The runner stores it between the two halves."""
+
+    arrays: Mapping[str, NDArray[Any]]
+
+    @cached_property
+    def images(self) -> Images:
+        """The released images, where the attacker holds them (arrays `pixels` and `labels`)."""
+        if "pixels" not in self.arrays or "labels" not in self.arrays:
+            raise InputError(f"This attacker does not hold the released images; he sees {sorted(self.arrays)}.")
+        return Images(self.arrays["pixels"], self.arrays["labels"])
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the attacker concludes. Exactly one of the first two is set.
+
+    scores: float64 [N suspects], higher = surer that this one was used; NaN = no opinion, ranked last as one tie.
+    recovered: reconstructed images; the core then scores the suspects by closeness to them.
+    diagnostics: the attacker's own losses, never the truth.
+    """
+
+    scores: NDArray[np.float64] | None = None
+    recovered: Images | None = None
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.scores is None) == (self.recovered is None):
+            raise InputError("Evidence needs exactly one of scores and recovered.")
+
+
+def _silent(stage: str, share: float) -> None:
+    """Ignore progress."""
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What the runner gives to a half of an attack or to an engine.
+
+    generator: the only source of randomness. device: 'cpu', 'cuda' or 'mps'. effort: how much may be spent.
+    reference: images of the attacker's own, from the members' source but neither members nor suspects
+        (given to the attacker only; None for the victim). progress: called with a stage and a share in [0, 1].
+    """
+
+    generator: np.random.Generator
+    device: str = "cpu"
+    effort: Effort = "standard"
+    reference: Images | None = None
+    progress: Progress = _silent
+
+
+@runtime_checkable
+class Attack(Protocol):
+    """An attack: a frozen settings model whose fields are its settings.
+
+    name, version: both are in every cache key; version rises when scores change.
+    sees: what the attacker sees. threat_model: in words, what the attacker holds.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    sees: ClassVar[frozenset[Sight]]
+    threat_model: ClassVar[str]
+
+    def reach(self, n_release: int) -> int | None:
+        """How many distinct images it can recover from a release of this size; None: it ranks all suspects."""
+
+    def expose(self, release: Release, world: Context) -> Seen:
+        """Play the victim: compute from the release what the attacker gets to see."""
+
+    def attack(self, seen: Seen, suspects: Images, own: Context) -> Evidence:
+        """Play the attacker: rank the suspects, or reconstruct images."""
+
+
+class Settings(BaseModel):
+    """Base of all settings models: frozen, unknown keys forbidden."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ReleaseAttack(Settings, ABC):
+    """Base of attacks that hold the released images: a plugin gives name, version, threat_model and `attack`."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    sees: ClassVar[frozenset[Sight]] = frozenset({Sight.RELEASE})
+    threat_model: ClassVar[str]
+
+    def reach(self, n_release: int) -> int | None:
+        """None: every suspect is ranked."""
+        return None
+
+    def expose(self, release: Release, world: Context) -> Seen:
+        """The released images and labels, as published."""
+        return Seen({"pixels": release.images.pixels, "labels": release.images.labels})
+
+    @abstractmethod
+    def attack(self, seen: Seen, suspects: Images, own: Context) -> Evidence:
+        """Rank the suspects against `seen.images`."""
+
+
+def holds_release(attack: Attack) -> bool:
+    """Whether the attacker holds the released images; only such attacks can support a pass."""
+    return Sight.RELEASE in attack.sees

@@ -1,0 +1,204 @@
+"""The record of an audit: what `audit.json` holds. Its keys are stable; `schema` rises when they change.
+
+No path, host, user or private pixel is in it: images appear under neutral ids (`m-000123` member, `c-000045` control,
+`f-000007` fresh, `r-000012` released).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from privaudit.attack import Settings
+
+SCHEMA = 1
+
+Verdict = Literal["pass", "fail", "inconclusive", "incomplete"]
+Unit = Literal["image", "person"]
+Family = Literal["holds_release", "mediated"]
+
+
+class Estimate(Settings):
+    """A number with its interval (two-sided 95 % unless `method` says otherwise) and what it was computed from."""
+
+    estimate: float
+    low: float
+    high: float
+    n_members: int
+    n_controls: int
+    unit: Unit
+    method: str
+    direction: Literal["lower is safer", "higher is better", "descriptive"]
+
+
+class Count(Settings):
+    """How many members were met where chance would put few, with the exact probability of at least as many."""
+
+    members: int
+    among: int = Field(description="size of the set they were counted in; for R0 the number of members scored")
+    p: float
+
+
+class ArmRecord(Settings):
+    """One attack against one arm."""
+
+    verdict: Literal["pass", "fail", "inconclusive"]
+    p: float = Field(description="3 x the smallest of the p values of R0, top 20 and AUC; not corrected for the family")
+    p_holm: float = Field(description="p after Holm's correction over the declared family")
+    r0: Count = Field(description="members scored above every control")
+    top20: Count | None = Field(description="members among the 20 highest scores")
+    auc: Estimate
+    auc_p: float = Field(description="one-sided p value of the AUC")
+    tpr_at_1pct_fpr: Estimate
+    hits_at_reach: Estimate | None = Field(description="share of members among the k best-scored; mediated attacks")
+
+
+class ExposedShare(Settings):
+    """Bounds of (TPR - FPR)/(1 - FPR) at 1 % FPR, and how many of the scored persons (or images) that is."""
+
+    low: float
+    high: float
+    persons: tuple[int, int]
+
+
+class Power(Settings):
+    """Share of draws in which `dose` planted members made the verdict rule answer fail or inconclusive."""
+
+    dose: int
+    share: float = Field(description="dose as a share of the scored members")
+    power: Estimate
+
+
+class IdenticalPair(Settings):
+    """A member whose decoded pixels are released unchanged."""
+
+    id: str
+    release_id: str
+
+
+class Suspected(Settings):
+    """A member on the list at this false discovery rate; some on the list are innocent."""
+
+    id: str
+    fdr: float
+
+
+class AttackRecord(Settings):
+    """The finding of one attack on one release."""
+
+    name: str
+    version: int
+    settings: dict[str, Any]
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    family: Family
+    supports_pass: bool
+    no_support: tuple[str, ...] = Field(description="why the attack's silence supports no pass; empty where it does")
+    threat_model: str
+    seconds: float
+    arms: dict[Literal["release", "raw", "fresh"], ArmRecord | None]
+    exposed_share: ExposedShare | None
+    leakage: Estimate | None
+    detection_limit: dict[str, Power | None] = Field(description="smallest dose found with 95 % power, by kind")
+    power: dict[str, tuple[Power, ...]] = Field(description="every dose tried, by kind of plant")
+    identical: tuple[IdenticalPair, ...]
+    suspected: tuple[Suspected, ...]
+    suspected_q: float = Field(description="false discovery rate that bounds the list of suspected members")
+    closest: tuple[str, ...] = Field(description="the members behind R0: closer to the release than every control")
+
+
+class ScanFinding(Settings):
+    """Something in the released files beyond the images themselves."""
+
+    kind: Literal["metadata", "trailing_bytes", "name_repeats_member", "order_repeats_members", "unexpected_file"]
+    sentence: str
+    count: int
+    examples: tuple[str, ...] = Field(description="neutral ids of released images, at most five")
+
+
+class Similarity(Settings):
+    """Law of a nearest-neighbour statistic; None: not assessed."""
+
+    release: dict[str, float]
+    controls: dict[str, float]
+
+
+class ReleaseRecord(Settings):
+    """The verdict on one candidate."""
+
+    name: str
+    verdict: Verdict
+    sentence: str
+    reasons: tuple[str, ...]
+    next_steps: tuple[str, ...]
+    claim: dict[str, Any] | None
+    images: int
+    size: tuple[int, int, int]
+    class_counts: dict[str, int]
+    identical: tuple[IdenticalPair, ...]
+    common: int = Field(description="released images that equal a member, but are flat or equal a control too: no proof")
+    scan: tuple[ScanFinding, ...]
+    not_assessed: tuple[str, ...]
+    attacks: tuple[AttackRecord, ...]
+    similarity: dict[Literal["ssim", "psnr", "lpips"], Similarity | None]
+    utility: dict[str, Any] | None
+
+
+class BlindBaseline(Settings):
+    """A classifier that never sees the release tries to tell members from controls."""
+
+    auc: Estimate
+    p: float
+    passed: bool
+
+
+class FreshCheck(Settings):
+    """Two-sided test of one attack on the fresh arm, where members and controls must look alike."""
+
+    attack: str
+    auc_p: float
+    top20_p: float
+    p_holm: float
+    passed: bool
+
+
+class Validity(Settings):
+    """Whether members and controls can be compared at all."""
+
+    blind_baseline: BlindBaseline | None
+    fresh: tuple[FreshCheck, ...]
+    exchangeability: Literal["random split", "assumed", "no controls"]
+    passed: bool
+
+
+class DataRecord(Settings):
+    """What was audited, in counts."""
+
+    members: int
+    controls: int
+    fresh: int
+    reference: int
+    unit: Unit
+    scored_members: int = Field(description="units of members that were suspects")
+    scored_controls: int = Field(description="units of controls that were suspects, fresh ones not counted")
+    scored_fresh: int
+    not_assessed_members: tuple[str, ...] = Field(description="members left out: a control is nearly the same image")
+    left_out_controls: int
+    near_duplicate_threshold: float | None
+    notes: tuple[str, ...]
+
+
+class AuditRecord(Settings):
+    """Everything that an audit found, in shareable form."""
+
+    model_config = Settings.model_config | {"populate_by_name": True}
+
+    schema_: int = Field(SCHEMA, alias="schema")
+    verdict: Verdict
+    sentence: str
+    releases: tuple[ReleaseRecord, ...]
+    validity: Validity
+    data: DataRecord
+    policy: dict[str, Any]
+    manifest: dict[str, Any]

@@ -1,0 +1,1 @@
+"""Synthesis engines, one per file; installed as `privaudit.synth`, found through entry points."""
