@@ -1,0 +1,73 @@
+"""Nearest copy: how close is a suspect to its nearest released image, as a whole and in blocks?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from privaudit.attack import Context, Evidence, ReleaseAttack, Seen
+from privaudit.attacks.nearest_copy import blocks, whole_image
+from privaudit.images import Images
+
+
+def surprise(values: NDArray[np.float64], reference: NDArray[np.float64], smallest_slope: float) -> NDArray[np.float64]:
+    """-log of the share of reference values at or above each value; an exponential tail beyond their top tenth.
+
+    smallest_slope: the mean excess over that point is never taken for smaller (most reference values may be equal).
+    """
+    ordered = np.sort(reference)
+    count = len(ordered)
+    tail = min(count, max(10, count // 10))
+    start = ordered[count - tail]
+    excess = ordered[count - tail :] - start
+    slope = max(float(excess.mean()), smallest_slope)
+    at_or_above = count - np.searchsorted(ordered, values, side="left")
+    body = -np.log((at_or_above + 1) / (count + 1))
+    return np.where(values > start, -np.log((tail + 1) / (count + 1)) + (values - start) / slope, body)
+
+
+class NearestCopy(ReleaseAttack):
+    """Copies in the release, whole or in blocks, changed or not.
+
+    The attacker holds the released images and a few images of his own from the same source (`reference`). For each
+    suspect he takes several measures of closeness: the best correlation with any released image over crops, shifts
+    and mirroring, blind to brightness and contrast; and the share of the suspect found in blocks of each size, exactly
+    and nearly. He turns each measure into a surprise by its law among his own images and believes the largest one.
+    Without images of his own he takes the pile of suspects for that law, which costs power when many are leaked.
+    """
+
+    name: ClassVar[str] = "nearest-copy"
+    version: ClassVar[int] = 1
+    threat_model: ClassVar[str] = (
+        "An outsider who holds the released images and a pile of candidate photographs. He looks for each photograph, "
+        "whole or in pieces, mirrored, cropped, shifted, recompressed or with other brightness, among the released "
+        "images, and judges what is too close by photographs of his own that were never used."
+    )
+
+    block_sizes: tuple[int, ...] = Field((4, 8, 16), description="sides of the blocks looked for, in pixels")
+
+    def attack(self, seen: Seen, suspects: Images, own: Context) -> Evidence:
+        """Score: the largest surprise over all measures."""
+        release = seen.images.pixels
+        reference = own.reference.pixels if own.reference is not None and len(own.reference) else None
+        pile = suspects.pixels if reference is None else np.concatenate([suspects.pixels, reference])
+        thorough = own.effort == "thorough"
+        measures = [(whole_image.closeness(pile, release, thorough), 0.1)]
+        own.progress("whole images", 0.5)
+        for block in self.block_sizes:
+            measures.append((blocks.share_found(pile, release, block), 0.05))
+            if thorough or (block > 4 and own.effort == "standard"):
+                measures.append((blocks.likeness(pile, release, block, everywhere=thorough), 0.05))
+        own.progress("blocks", 1.0)
+        count = len(suspects)
+        scores = np.max(
+            [
+                surprise(values[:count], values if reference is None else values[count:], slope)
+                for values, slope in measures
+            ],
+            axis=0,
+        )
+        return Evidence(scores=np.asarray(scores, dtype=np.float64))

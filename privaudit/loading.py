@@ -1,0 +1,147 @@
+"""Load any dataset that a command accepts; what was detected and converted is told in the dataset's notes.
+
+A source is a folder of class folders, a `.npz`, a folder of `.npz` shards, a release folder, `torchvision:NAME/split`
+with a local root, or the built-in `digits`. Nothing is downloaded, and no pickle is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from privaudit.builtin import PREFIX, load_digits, load_torchvision
+from privaudit.decoding import Window
+from privaudit.errors import InputError
+from privaudit.folders import folder_window, is_hidden, is_image_name, load_folder
+from privaudit.images import Dataset, Images
+from privaudit.matching import match_classes, match_release
+from privaudit.npy import printable
+from privaudit.npz import list_shards, load_npz
+from privaudit.release import Release
+from privaudit.release_folder import MANIFEST, load_release_folder, write_release
+from privaudit.resizing import conform_all, plural
+
+__all__ = ["load", "load_release", "match_classes", "match_release", "members_window", "write_release"]
+
+DIGITS = "digits"
+
+
+def load(
+    source: str | Path,
+    *,
+    window: Window | None = None,
+    size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    root: str | Path | None = None,
+) -> Dataset:
+    """The dataset of a source.
+
+    window: grey values shown as black and white, for images of more than 8 bits (see `members_window`).
+    size: all images are resized to it, (height, width) or one number for both; default: the commonest size.
+    channels: 1 or 3; default: 3 where any image has colour. root: local folder of a `torchvision:` source.
+    Raises InputError for anything that cannot be loaded as it is.
+    """
+    return load_release(source, window=window, size=size, channels=channels, root=root)[1]
+
+
+def load_release(
+    source: str | Path,
+    *,
+    window: Window | None = None,
+    size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    root: str | Path | None = None,
+) -> tuple[Release, Dataset]:
+    """A release candidate and its dataset (class names, file names, notes); parameters as for `load`.
+
+    Soft labels, claim and provenance come from a release folder, soft labels also from `.npz`. What is listed but
+    cannot be loaded is named in the notes as not assessed.
+    """
+    target = _checked_size(size)
+    if channels not in (None, 1, 3):
+        raise InputError(f"Images have 1 channel (grey) or 3 (colour); found {channels}.")
+    text = str(source)
+    release: Release | None = None
+    if text.startswith(PREFIX):
+        dataset = load_torchvision(text, None if root is None else Path(root), target, channels)
+    elif text == DIGITS and isinstance(source, str):
+        dataset = load_digits()
+        height, width, depth = dataset.images.size
+        pixels = conform_all(dataset.images.pixels, target or (height, width), channels or depth)
+        dataset = replace(dataset, images=Images(pixels, dataset.images.labels))
+    else:
+        release, dataset = _load_path(text, Path(source), window, target, channels)
+    dataset = replace(dataset, notes=(*dataset.notes, *_small_classes(dataset)))
+    return release or Release(dataset.images), dataset
+
+
+def members_window(source: str | Path) -> Window | None:
+    """The window to load members, controls and release with: 0.5 and 99.5 percentile of the members' deep pixels.
+
+    None where the members have no images of more than 8 bits.
+    """
+    path = Path(source)
+    if not path.is_dir() or (path / MANIFEST).exists() or _is_shards(path):
+        return None
+    return folder_window(path)
+
+
+def _load_path(
+    source: str, path: Path, window: Window | None, size: tuple[int, int] | None, channels: int | None
+) -> tuple[Release | None, Dataset]:
+    if path.is_dir():
+        if (path / MANIFEST).exists():
+            return load_release_folder(source, path, size=size, channels=channels)
+        if not _is_shards(path):
+            return None, load_folder(source, path, window=window, size=size, channels=channels)
+        shards = list_shards(path)
+    elif path.is_file() and path.suffix.lower() == ".npz":
+        shards = [path]
+    elif path.exists():
+        raise InputError(
+            f"{printable(path.name)} is neither a folder nor a .npz file. A dataset is a folder of class folders, a "
+            ".npz, a folder of .npz shards, a release folder, torchvision:NAME/split or 'digits'."
+        )
+    else:
+        raise InputError(
+            f"'{source}' does not exist. Give the path of a folder of class folders, a .npz, a folder of .npz shards "
+            "or a release folder; or torchvision:NAME/split or 'digits'."
+        )
+    dataset, soft = load_npz(source, shards, size=size, channels=channels)
+    return Release(dataset.images, soft_labels=soft), dataset
+
+
+def _is_shards(path: Path) -> bool:
+    """Whether a folder holds `.npz` shards; a mixture with images or class folders is an InputError."""
+    try:
+        entries = [entry for entry in path.iterdir() if not is_hidden(entry)]
+    except OSError as error:
+        raise InputError(f"{printable(path.name)} cannot be listed: {error.strerror}.") from error
+    shards = [entry for entry in entries if entry.suffix.lower() == ".npz" and not entry.is_dir()]
+    others = [entry for entry in entries if entry.is_dir() or is_image_name(entry)]
+    if shards and others:
+        raise InputError(
+            f"The folder holds {plural(len(shards), '.npz file')} and {plural(len(others), 'folder or image', 'folders or images')}; "  # noqa: E501
+            "it is unclear which of them is the dataset. Keep one kind."
+        )
+    return bool(shards)
+
+
+def _checked_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    height, width = (size, size) if isinstance(size, int) else size
+    if not (1 <= height <= 8192 and 1 <= width <= 8192):
+        raise InputError(f"A size must be between 1 and 8192 pixels; found {width} x {height}.")
+    return height, width
+
+
+def _small_classes(dataset: Dataset) -> list[str]:
+    counts = np.bincount(dataset.images.labels, minlength=len(dataset.class_names))
+    single = [name for name, count in zip(dataset.class_names, counts, strict=False) if count == 1]
+    if not single:
+        return []
+    shown = ", ".join(printable(name) for name in single[:5]) + (", ..." if len(single) > 5 else "")
+    return [f"Warning: {plural(len(single), 'class has', 'classes have')} a single image ({shown})."]

@@ -1,0 +1,190 @@
+"""What the report says apart from the attacks: validity, data, copies, similarity, utility, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from privaudit.record import DataRecord, ReleaseRecord, Similarity, Validity
+from privaudit.reporting.explanations import explain
+from privaudit.reporting.tables import Fact, Row, Table
+from privaudit.reporting.text import count, decimal, decimal_interval, p_value, units
+
+_LAW = ("median", "p95", "max")
+_SPLITS = {
+    "random split": (
+        "split at random by this tool",
+        "The best case: members and controls differ by chance only, and every p value rests on this.",
+    ),
+    "assumed": (
+        "assumed, not known",
+        "Members and controls were given separately and are assumed exchangeable. The checks below can refute this, "
+        "not prove it: a hidden difference between the two would look like a leak or hide one.",
+    ),
+    "no controls": (
+        "not assessed: there are no controls",
+        "Without images that were never fed in nothing can be compared with chance; only identical copies can be "
+        "proved.",
+    ),
+}
+
+
+def tpr_limit(policy: Mapping[str, Any]) -> float | None:
+    """The policy's limit on the share of members found at 1 % false accusations; None where it sets none."""
+    value = policy.get("tpr_limit")
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def validity(found: Validity) -> tuple[Fact, ...]:
+    """Whether members and controls can be compared at all."""
+    split = _SPLITS[found.exchangeability]
+    result = [Fact("Choice of members and controls", split[0], split[1])]
+    baseline, words = found.blind_baseline, explain("blind_baseline")
+    if baseline is None:
+        result.append(Fact(words.title, "not assessed", words.text))
+    else:
+        value = f"AUC {decimal_interval(baseline.auc)}, {p_value(baseline.p)}: {_passed(baseline.passed)}"
+        result.append(Fact(words.title, value, words.text))
+    words = explain("fresh_check")
+    if not found.fresh:
+        result.append(Fact(words.title, "not assessed", words.text))
+    for check in found.fresh:
+        value = (
+            f"whole ranking {p_value(check.auc_p)}, top 20 {p_value(check.top20_p)}, "
+            f"corrected {p_value(check.p_holm)}: {_passed(check.passed)}"
+        )
+        result.append(Fact(f"{words.title}: {check.attack}", value, words.text))
+    return tuple(result)
+
+
+def data(counts: DataRecord) -> tuple[Fact, ...]:
+    """What was audited, in words."""
+    open_end = explain("data").not_shown
+    left_out = len(counts.not_assessed_members)
+    threshold = counts.near_duplicate_threshold
+    near = "not assessed" if threshold is None else f"similarity of at least {decimal(threshold)}"
+    return (
+        Fact(
+            "Members",
+            f"{units(counts.members, 'image')}; {units(counts.scored_members, counts.unit)} scored",
+            f"More are better. The private images that went into the release. {explain('data').means}",
+        ),
+        Fact(
+            "Controls",
+            f"{units(counts.controls, 'image')}; {units(counts.scored_controls, counts.unit)} scored",
+            "More are better, at least two per member. Images of the same source that were never fed in: the measure "
+            f"of chance. {open_end}",
+        ),
+        Fact(
+            "Fresh images",
+            f"{units(counts.fresh, 'image')}; {units(counts.scored_fresh, counts.unit)} scored as further controls",
+            f"More are better. They are the release of strangers in the third arm. {open_end}",
+        ),
+        Fact(
+            "Reference images",
+            units(counts.reference, "image"),
+            f"More are better. What the attacker has besides, from the same source. {open_end}",
+        ),
+        Fact(
+            "Counted by",
+            counts.unit,
+            "By person where it is known who is shown, else by image. If one person appears in several images that are "
+            "not grouped, counts by image do not show the risk of that person.",
+        ),
+        Fact(
+            "Members left out",
+            units(left_out, "image"),
+            "Fewer are better. A control is nearly the same image, so no attack could be judged on them: they are not "
+            "assessed, not cleared.",
+        ),
+        Fact(
+            "Controls left out",
+            units(counts.left_out_controls, "image"),
+            "Fewer are better. They are nearly the same as a member. Both sides of such a pair are left out; removing "
+            "one side alone would look like a leak. It does not show which of the two came first.",
+        ),
+        Fact(
+            "Near-duplicates",
+            near,
+            "No direction is better. From here on two images counted as nearly the same. It does not find the same "
+            "person in a different picture.",
+        ),
+    )
+
+
+def identical(release: ReleaseRecord) -> tuple[Fact, ...]:
+    """Identical copies and matches that prove nothing."""
+    return (
+        Fact(explain("identical").title, count(len(release.identical)), explain("identical").text),
+        Fact(explain("common").title, count(release.common), explain("common").text),
+    )
+
+
+def class_table(release: ReleaseRecord) -> Table:
+    """Released images per class, in the order of the release."""
+    rows = tuple(Row(name, (count(number),)) for name, number in release.class_counts.items())
+    return Table("Released images per class", ("Class", "Images"), rows)
+
+
+def similarity_table(release: ReleaseRecord) -> Table:
+    """Nearest-neighbour laws of SSIM, PSNR and LPIPS, release beside held-out controls."""
+    rows = []
+    for metric in ("ssim", "psnr", "lpips"):
+        law: Similarity | None = release.similarity.get(metric)
+        cells = ("not assessed", "not assessed") if law is None else (_law(law.release), _law(law.controls))
+        rows.append(Row(explain(metric).title, cells, explain(metric).text))
+    return Table("Closeness to the nearest member", ("Measure", "Release", "Held-out controls"), tuple(rows))
+
+
+def utility(release: ReleaseRecord) -> tuple[Fact, ...]:
+    """How useful the release still is."""
+    words = explain("utility")
+    if not release.utility:
+        return (Fact(words.title, "not assessed", words.text),)
+    return tuple(Fact(f"{words.title}: {key}", value, words.text) for key, value in _flat(release.utility))
+
+
+def settings_table(caption: str, settings: Mapping[str, Any]) -> Table:
+    """Any nested settings as two columns of dotted key and value."""
+    rows = tuple(Row(key, (value,)) for key, value in _flat(settings))
+    return Table(caption, ("Key", "Value"), rows)
+
+
+def manifest_tables(manifest: Mapping[str, Any]) -> tuple[Table, ...]:
+    """One table per nested part of the manifest, and one for its plain entries."""
+    plain = {key: value for key, value in manifest.items() if not isinstance(value, Mapping)}
+    parts = {key: value for key, value in manifest.items() if isinstance(value, Mapping)}
+    tables = [settings_table("This run", plain)] if plain else []
+    return (*tables, *(settings_table(key.replace("_", " "), parts[key]) for key in sorted(parts)))
+
+
+def _passed(passed: bool) -> str:
+    return "passed" if passed else "not passed: members and controls differ"
+
+
+def _law(values: Mapping[str, float]) -> str:
+    named = [name for name in _LAW if name in values] + sorted(set(values) - set(_LAW))
+    return ", ".join(f"{name} {decimal(values[name])}" for name in named)
+
+
+def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping) and value:
+        for name in sorted(value, key=str):
+            yield from _flat(value[name], f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple) and any(isinstance(one, Mapping | list | tuple) for one in value):
+        for place, one in enumerate(value, 1):
+            yield from _flat(one, f"{key}.{place}" if key else str(place))
+    else:
+        yield key, _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "not given"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(one) for one in value) or "none"
+    return str(value) or "none"

@@ -1,0 +1,140 @@
+"""What machines read: `audit.json` (the whole record) and `metrics.json` (flat keys to follow from run to run)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from privaudit.record import ArmRecord, AttackRecord, AuditRecord, Count, Estimate, ReleaseRecord
+
+Metric = float | int | str | None
+
+
+def audit_json(record: AuditRecord) -> bytes:
+    """The record by its stable keys, sorted; `AuditRecord.model_validate_json` reads it back."""
+    return _dump(record.model_dump(mode="python", by_alias=True))
+
+
+def metrics_json(record: AuditRecord) -> bytes:
+    """The metrics as one flat object."""
+    return _dump(metrics(record))
+
+
+def metrics(record: AuditRecord) -> dict[str, Metric]:
+    """Flat dotted key to number, string or None (not assessed, not defined).
+
+    The same keys are there for every audit of the same releases, attacks and kinds of plants, whatever was found.
+    """
+    data, baseline = record.data, record.validity.blind_baseline
+    result: dict[str, Metric] = {
+        "verdict": record.verdict,
+        **{f"data.{name}": getattr(data, name) for name in _COUNTS},
+        "data.not_assessed_members": len(data.not_assessed_members),
+        "validity.passed": "yes" if record.validity.passed else "no",
+        "validity.exchangeability": record.validity.exchangeability,
+        "validity.blind_baseline.p": None if baseline is None else baseline.p,
+        **_estimate("validity.blind_baseline.auc", None if baseline is None else baseline.auc),
+    }
+    for check in record.validity.fresh:
+        result[f"validity.fresh.{check.attack}.p_holm"] = check.p_holm
+    for release in record.releases:
+        result |= _release(f"releases.{release.name}", release)
+    return result
+
+
+_COUNTS = ("members", "controls", "fresh", "reference", "scored_members", "scored_controls", "left_out_controls")
+
+
+def _release(key: str, release: ReleaseRecord) -> dict[str, Metric]:
+    result: dict[str, Metric] = {
+        f"{key}.verdict": release.verdict,
+        f"{key}.images": release.images,
+        f"{key}.identical": len(release.identical),
+        f"{key}.common": release.common,
+        f"{key}.scan": len(release.scan),
+    }
+    for attack in release.attacks:
+        result |= _attack(f"{key}.attacks.{attack.name}", attack)
+    for metric, law in release.similarity.items():
+        name = f"{key}.similarity.{metric}"
+        sides = {} if law is None else {"release": law.release, "controls": law.controls}
+        for side in ("release", "controls"):
+            for place in ("median", "p95", "max"):
+                result[f"{name}.{side}.{place}"] = sides.get(side, {}).get(place)
+    result |= dict(_leaves(f"{key}.utility", release.utility))
+    return result
+
+
+def _attack(key: str, attack: AttackRecord) -> dict[str, Metric]:
+    exposed = attack.exposed_share
+    result: dict[str, Metric] = {
+        f"{key}.verdict": attack.verdict,
+        f"{key}.supports_pass": "yes" if attack.supports_pass else "no",
+        f"{key}.identical": len(attack.identical),
+        f"{key}.suspected": len(attack.suspected),
+        f"{key}.exposed_share.low": exposed.low if exposed else None,
+        f"{key}.exposed_share.high": exposed.high if exposed else None,
+        f"{key}.exposed_share.persons.low": exposed.persons[0] if exposed else None,
+        f"{key}.exposed_share.persons.high": exposed.persons[1] if exposed else None,
+        **_estimate(f"{key}.leakage", attack.leakage),
+        **_arm(key, attack.arms.get("release")),
+        **_arm(f"{key}.raw", attack.arms.get("raw")),
+        **_arm(f"{key}.fresh", attack.arms.get("fresh")),
+    }
+    for kind in {*attack.detection_limit, *attack.power}:
+        found = attack.detection_limit.get(kind)
+        result[f"{key}.detection_limit.{kind}.dose"] = found.dose if found else None
+        result[f"{key}.detection_limit.{kind}.share"] = found.share if found else None
+    return result
+
+
+def _arm(key: str, arm: ArmRecord | None) -> dict[str, Metric]:
+    return {
+        f"{key}.p": arm.p if arm else None,
+        f"{key}.p_holm": arm.p_holm if arm else None,
+        f"{key}.auc_p": arm.auc_p if arm else None,
+        **_count(f"{key}.r0", arm.r0 if arm else None),
+        **_count(f"{key}.top20", arm.top20 if arm else None),
+        **_estimate(f"{key}.auc", arm.auc if arm else None),
+        **_estimate(f"{key}.tpr_at_1pct_fpr", arm.tpr_at_1pct_fpr if arm else None),
+        **_estimate(f"{key}.hits_at_reach", arm.hits_at_reach if arm else None),
+    }
+
+
+def _estimate(key: str, value: Estimate | None) -> dict[str, Metric]:
+    return {f"{key}.{part}": getattr(value, part, None) for part in ("estimate", "low", "high")}
+
+
+def _count(key: str, value: Count | None) -> dict[str, Metric]:
+    return {f"{key}.{part}": getattr(value, part, None) for part in ("members", "p")}
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Metric]]:
+    if isinstance(value, Mapping):
+        for name in value:
+            yield from _leaves(f"{key}.{name}", value[name])
+    elif isinstance(value, list | tuple):
+        for place, one in enumerate(value):
+            yield from _leaves(f"{key}.{place}", one)
+    elif isinstance(value, bool):
+        yield key, "yes" if value else "no"
+    else:
+        yield key, value if value is None or isinstance(value, int | float) else str(value)
+
+
+def _dump(value: Any) -> bytes:
+    text = json.dumps(_finite(value), indent=2, sort_keys=True, allow_nan=False)
+    return f"{text}\n".encode("ascii")
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity and no NaN: they are written as strings, which pydantic reads back as numbers."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value

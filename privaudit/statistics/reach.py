@@ -1,0 +1,62 @@
+"""Attacks that recover k images: the endpoint is the share of members among their k best-scored suspects."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from privaudit.errors import InputError
+from privaudit.record import Estimate, Unit
+from privaudit.statistics.exposure import clopper_pearson_high, clopper_pearson_low
+from privaudit.statistics.units import ranked_last
+
+SMALLEST_REACH = 20
+LARGEST_SHARE_OF_POOL = 0.1
+
+
+def endpoint(reach: int | None, n_members: int, n_controls: int) -> int | None:
+    """The k that is judged: at least 20 and at most a tenth of the smaller pool, else None (unlimited endpoint)."""
+    if reach is None or reach < SMALLEST_REACH or reach > LARGEST_SHARE_OF_POOL * min(n_members, n_controls):
+        return None
+    return reach
+
+
+def hits_at(members: NDArray[np.float64], controls: NDArray[np.float64], reach: int, unit: Unit) -> tuple[Estimate, float]:
+    """Share of members among the `reach` best-scored suspects, tied controls first; and its exact p value."""
+    total = len(members) + len(controls)
+    if total < reach:
+        raise InputError(f"A reach of {reach} needs as many suspects; found {total}.")
+    scores = ranked_last(np.concatenate([members, controls]))
+    is_member = np.arange(total) < len(members)
+    order = np.lexsort((is_member, -scores))
+    hits = int(is_member[order[:reach]].sum())
+    counted = np.array([hits])
+    estimate = Estimate(
+        estimate=hits / reach,
+        low=float(clopper_pearson_low(counted, reach)[0]),
+        high=float(clopper_pearson_high(counted, reach)[0]),
+        n_members=len(members),
+        n_controls=len(controls),
+        unit=unit,
+        method=f"members among the {reach} best-scored suspects; Clopper-Pearson",
+        direction="lower is safer",
+    )
+    return estimate, float(stats.hypergeom.sf(hits - 1, total, len(members), reach))
+
+
+def detectable_share(reach: int, n_members: int, n_controls: int, alpha: float = 0.01, power: float = 0.95) -> float | None:
+    """Smallest share of verbatim copies in the release that `reach` perfect recoveries would reveal with this power.
+
+    A recovered copy is a hit for sure; any other recovered image is a hit by chance.
+    """
+    total = n_members + n_controls
+    hits = np.arange(reach + 1)
+    critical = int(np.argmax(stats.hypergeom.sf(hits - 1, total, n_members, reach) <= alpha))
+    if stats.hypergeom.sf(critical - 1, total, n_members, reach) > alpha:
+        return None
+    chance = n_members / total
+    for share in np.arange(1, 101) / 100:
+        if stats.binom.sf(critical - 1, reach, share + (1 - share) * chance) >= power:
+            return float(share)
+    return None

@@ -1,0 +1,310 @@
+"""Records of audits that never ran: one for every verdict, and one with hostile names."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+
+from privaudit.record import (
+    ArmRecord,
+    AttackRecord,
+    AuditRecord,
+    BlindBaseline,
+    Count,
+    DataRecord,
+    Estimate,
+    ExposedShare,
+    FreshCheck,
+    IdenticalPair,
+    Power,
+    ReleaseRecord,
+    ScanFinding,
+    Similarity,
+    Suspected,
+    Validity,
+    Verdict,
+)
+from privaudit.reporting import ArmScores
+
+Arm = Literal["release", "raw", "fresh"]
+HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e|`x`](https://evil.example) @all \ud800"
+KINDS = ("mirror", "jpeg", "crop", "blur", "noise", "blend")
+
+
+def estimate(
+    value: float, low: float, high: float, direction: Any = "lower is safer", members: int = 3000, controls: int = 7000
+) -> Estimate:
+    return Estimate(
+        estimate=value,
+        low=low,
+        high=high,
+        n_members=members,
+        n_controls=controls,
+        unit="image",
+        method="rule 7",
+        direction=direction,
+    )
+
+
+def arm(
+    verdict: Any, p: float, tpr: tuple[float, float, float], r0: int, top: int, auc: float, hits: Estimate | None = None
+) -> ArmRecord:
+    return ArmRecord(
+        verdict=verdict,
+        p=min(1.0, p),
+        p_holm=min(1.0, 2 * p),
+        r0=Count(members=r0, among=3000, p=0.3**r0),
+        top20=Count(members=top, among=20, p=min(1.0, p / 3)),
+        auc=estimate(auc, auc - 0.012, auc + 0.012),
+        auc_p=min(1.0, p / 3),
+        tpr_at_1pct_fpr=estimate(*tpr),
+        hits_at_reach=hits,
+    )
+
+
+def power(kind: str) -> tuple[Power, ...]:
+    skill = {"mirror": 9, "jpeg": 8, "crop": 12, "blur": 25, "noise": 60, "blend": 900}[kind]
+    rows = []
+    for dose in (5, 10, 30, 150, 600):
+        found = 1 / (1 + math.exp(-2.2 * (math.log(dose) - math.log(skill)) - 1))
+        bounds = estimate(found, max(0, found - 0.015), min(1, found + 0.015), "higher is better")
+        rows.append(Power(dose=dose, share=dose / 3000, power=bounds))
+    return tuple(rows)
+
+
+def attack(name: str, verdict: Verdict, release: ArmRecord, **changes: Any) -> AttackRecord:
+    powers = {kind: power(kind) for kind in KINDS}
+    limits = {kind: next((one for one in rows if one.power.low >= 0.95), None) for kind, rows in powers.items()}
+    values: dict[str, Any] = {
+        "name": name,
+        "version": 1,
+        "settings": {"blocks": [4, 8, 16], "shifts": 2, "mirror": True},
+        "verdict": verdict,
+        "reasons": (),
+        "family": "holds_release",
+        "supports_pass": True,
+        "no_support": (),
+        "threat_model": "The published images and their labels, and one photograph of each person he suspects.",
+        "seconds": 41.75,
+        "arms": {
+            "release": release,
+            "raw": arm("fail", 1e-12, (1.0, 0.998, 1.0), 2991, 20, 0.999),
+            "fresh": arm("pass", 0.61, (0.0103, 0.006, 0.0147), 0, 7, 0.501),
+        },
+        "exposed_share": ExposedShare(low=0.0, high=0.0062, persons=(0, 19)),
+        "leakage": estimate(0.003, 0.0, 0.009, "descriptive"),
+        "detection_limit": limits,
+        "power": powers,
+        "identical": (),
+        "suspected": (),
+        "suspected_q": 0.05,
+        "closest": (),
+    }
+    return AttackRecord(**(values | changes))
+
+
+def release(name: str, verdict: Verdict, attacks: tuple[AttackRecord, ...], **changes: Any) -> ReleaseRecord:
+    values: dict[str, Any] = {
+        "name": name,
+        "verdict": verdict,
+        "sentence": f"{verdict.capitalize()}: this rests on nearest-copy and density-ratio.",
+        "reasons": ("Every required attack was silent and has shown its power.",),
+        "next_steps": ("Let a second person look at the policy before publication.",),
+        "claim": None,
+        "images": 3000,
+        "size": (32, 32, 3),
+        "class_counts": {f"class {number}": 300 for number in range(10)},
+        "identical": (),
+        "common": 2,
+        "scan": (),
+        "not_assessed": ("Linkage: no groups were given.", "Utility: skipped.", "Similarity: not built yet."),
+        "attacks": attacks,
+        "similarity": {"ssim": None, "psnr": None, "lpips": None},
+        "utility": None,
+    }
+    return ReleaseRecord(**(values | changes))
+
+
+def audit(verdict: Verdict, releases: tuple[ReleaseRecord, ...], **changes: Any) -> AuditRecord:
+    checks = tuple(
+        FreshCheck(attack=name, auc_p=0.72, top20_p=0.41, p_holm=0.82, passed=True)
+        for name in ("nearest-copy", "density-ratio")
+    )
+    values: dict[str, Any] = {
+        "schema": 1,
+        "verdict": verdict,
+        "sentence": releases[0].sentence,
+        "releases": releases,
+        "validity": Validity(
+            blind_baseline=BlindBaseline(auc=estimate(0.503, 0.49, 0.516, "descriptive"), p=0.64, passed=True),
+            fresh=checks,
+            exchangeability="random split",
+            passed=True,
+        ),
+        "data": DataRecord(
+            members=3000,
+            controls=4200,
+            fresh=1400,
+            reference=1400,
+            unit="image",
+            scored_members=2998,
+            scored_controls=4197,
+            scored_fresh=1400,
+            not_assessed_members=("m-000017", "m-002044"),
+            left_out_controls=3,
+            near_duplicate_threshold=0.97,
+            notes=("12 images had an alpha channel; it was laid on white.",),
+        ),
+        "policy": {"name": "default", "tpr_limit": 0.05, "required": ["nearest-copy", "density-ratio"]},
+        "manifest": {
+            "versions": {"privaudit": "0.1.0", "torch": "2.13.0", "numpy": "2.4.6"},
+            "hashes": {"members": "b1946ac92492d2347c6235b4d2611184", "policy": "591785b794601e212b260e25925636fd"},
+            "seeds": {"run": 20, "split": 20},
+            "family": ["nearest-copy", "density-ratio"],
+            "created": "2025-11-21",
+        },
+    }
+    return AuditRecord(**(values | changes))
+
+
+def quiet(p: float = 0.44) -> ArmRecord:
+    return arm("pass", p, (0.0113, 0.0071, 0.0162), 1, 8, 0.504)
+
+
+def passing() -> AuditRecord:
+    attacks = (
+        attack("nearest-copy", "pass", quiet()),
+        attack("density-ratio", "pass", quiet(0.21), detection_limit={}, power={}),
+    )
+    law = {"median": 0.41, "p95": 0.58, "max": 0.71}
+    laws = {"ssim": Similarity(release=law, controls=law), "psnr": None, "lpips": None}
+    use = {"synthetic": {"estimate": 0.71, "low": 0.69, "high": 0.73, "n": 2000}}
+    return audit("pass", (release("cifar-synthetic-a", "pass", attacks, similarity=laws, utility=use),))
+
+
+def failing() -> AuditRecord:
+    loud = arm("fail", 4e-9, (0.061, 0.05, 0.073), 148, 20, 0.54)
+    pairs = tuple(IdenticalPair(id=f"m-{row:06d}", release_id=f"r-{row + 7:06d}") for row in range(30))
+    listed = tuple(Suspected(id=f"m-{row:06d}", fdr=0.04) for row in range(160))
+    hit = attack(
+        "nearest-copy",
+        "fail",
+        loud,
+        reasons=("Corrected p < 0.0001 is at or under 0.01.", "160 members are suspected at a rate of 10 %."),
+        exposed_share=ExposedShare(low=0.04, high=0.064, persons=(121, 192)),
+        leakage=estimate(0.052, 0.04, 0.066, "descriptive"),
+        identical=pairs,
+        suspected=listed,
+        suspected_q=0.1,
+        closest=tuple(f"m-{row:06d}" for row in range(148)),
+    )
+    reach = estimate(0.52, 0.43, 0.61)
+    mediated = attack(
+        "gradient-matching",
+        "pass",
+        arm("pass", 0.4, (0.01, 0.0, 0.02), 0, 6, 0.5, reach),
+        family="mediated",
+        supports_pass=False,
+        no_support=("It recovers 64 images only.",),
+        threat_model="The gradients of a model that trains on the release.",
+        leakage=None,
+    )
+    bad = release(
+        "cifar-planted",
+        "fail",
+        (hit, mediated),
+        sentence="Fail: 30 private images are released unchanged, and nearest-copy finds 160 members.",
+        reasons=("30 members are released pixel by pixel.", "nearest-copy: corrected p < 0.0001."),
+        next_steps=("Remove the listed images and find out how they came in.", "Audit again."),
+        identical=pairs,
+        scan=(
+            ScanFinding(kind="metadata", sentence="Files carry EXIF data.", count=4, examples=("r-000001", "r-000002")),
+        ),
+        claim={"epsilon": 8.0, "delta": 1e-5, "unit": "image", "mechanism": {"sigma": 1.9}},
+    )
+    return audit("fail", (bad, passing().releases[0]))
+
+
+def inconclusive() -> AuditRecord:
+    """No controls: most numbers are None."""
+    blank = attack(
+        "nearest-copy",
+        "inconclusive",
+        quiet(),
+        arms={"release": None, "raw": None, "fresh": None},
+        exposed_share=None,
+        leakage=None,
+        detection_limit={"mirror": None},
+        power={},
+        supports_pass=False,
+        no_support=("There are no controls.",),
+        reasons=("There are no controls, so nothing can be compared with chance.",),
+    )
+    lonely = release("given-elsewhere", "inconclusive", (blank,), reasons=("No controls were given.",))
+    data = audit("pass", (lonely,)).data.model_copy(
+        update={"controls": 0, "scored_controls": 0, "fresh": 0, "near_duplicate_threshold": None}
+    )
+    validity = Validity(blind_baseline=None, fresh=(), exchangeability="no controls", passed=False)
+    return audit("inconclusive", (lonely,), validity=validity, data=data)
+
+
+def incomplete() -> AuditRecord:
+    crashed = attack(
+        "density-ratio",
+        "incomplete",
+        quiet(),
+        arms={"release": None, "raw": quiet(), "fresh": None},
+        exposed_share=None,
+        leakage=None,
+        reasons=("The attack crashed: out of memory.",),
+        supports_pass=False,
+    )
+    return audit("incomplete", (release("half-done", "incomplete", (crashed,)),))
+
+
+def hostile() -> AuditRecord:
+    power_of = {HOSTILE: power("mirror")}
+    bad = attack(HOSTILE, "fail", quiet(), threat_model=HOSTILE, reasons=(HOSTILE,), power=power_of, detection_limit={})
+    listed = release(
+        HOSTILE,
+        "fail",
+        (bad,),
+        sentence=HOSTILE,
+        reasons=(HOSTILE,),
+        not_assessed=(HOSTILE,),
+        class_counts={HOSTILE: 3000},
+        claim={HOSTILE: HOSTILE},
+        utility={HOSTILE: HOSTILE},
+    )
+    return audit("fail", (listed,), manifest={HOSTILE: {HOSTILE: HOSTILE}}, policy={HOSTILE: 1})
+
+
+RECORDS = {
+    "pass": passing,
+    "fail": failing,
+    "inconclusive": inconclusive,
+    "incomplete": incomplete,
+    "hostile": hostile,
+}
+
+
+def scores_of(record: AuditRecord) -> dict[tuple[str, str], ArmScores]:
+    """Scores for every attack that has arms; some are NaN."""
+    result = {}
+    for one in record.releases:
+        for place, found in enumerate(one.attacks):
+            generator = np.random.default_rng(place)
+            controls: dict[str, Any] = {
+                name: generator.normal(size=7000) for name, value in found.arms.items() if value
+            }
+            members: dict[str, Any] = {name: generator.normal(size=3000) for name in controls}
+            if "raw" in members:
+                members["raw"] = generator.normal(6, 0.5, size=3000)
+            if found.verdict == "fail" and "release" in members:
+                members["release"][:160] += 5
+            if "release" in members:
+                members["release"][-40:] = np.nan
+            result[one.name, found.name] = ArmScores(members, controls)
+    return result
