@@ -38,7 +38,8 @@ def _declare() -> None:
     """Declare the operators that do not exist; real ones are left alone."""
     import torch
 
-    library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+    make: Any = torch.library.Library
+    library = make("torchvision", "FRAGMENT")
     for name, schema in _SCHEMAS.items():
         if not hasattr(torch.ops.torchvision, name):
             library.define(schema)

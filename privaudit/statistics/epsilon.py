@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 _LARGEST_EPSILON = 50.0
 
 
 def black_box_limit(n_images: int) -> float:
     """The largest epsilon that a black-box audit of n images can show at all: ln(n / 2 / 3.7)."""
-    return float(np.log(n_images / 2 / 3.7))
+    return float(np.log(max(1.0, n_images / 2 / 3.7)))
 
 
 def _largest_refuted(p_below: Callable[[float], bool]) -> float:
@@ -38,9 +38,7 @@ def one_run_p_value(records: int, guesses: int, correct: int, epsilon: float, de
 
 def one_run_epsilon(records: int, guesses: int, correct: int, delta: float = 1e-5, level: float = 0.95) -> float:
     """Largest epsilon that the guesses refute at this level; one guess threshold, fixed beforehand."""
-    return _largest_refuted(
-        lambda epsilon: one_run_p_value(records, guesses, correct, epsilon, delta) < 1 - level
-    )
+    return _largest_refuted(lambda epsilon: one_run_p_value(records, guesses, correct, epsilon, delta) < 1 - level)
 
 
 def gaussian_noise(epsilon: float, delta: float) -> float:
@@ -52,18 +50,18 @@ def gaussian_noise(epsilon: float, delta: float) -> float:
         second = np.exp(epsilon + stats.norm.logcdf(-0.5 / sigma - epsilon * sigma))
         return float(first - second - delta)
 
-    return float(np.exp(optimize.brentq(excess, -12.0, 12.0)))
+    return float(np.exp(optimize.brentq(excess, -12.0, 40.0)))
 
 
 def _gaussian_curve_refuted(
     records: int, guesses: int, correct: int, epsilon: float, delta: float, alpha: float
 ) -> bool:
-    """Whether the Gaussian trade-off curve through (epsilon, delta) is refuted (Mahloujifar et al. 2025, 2410.22235)."""
+    """Whether the Gaussian curve through (epsilon, delta) is refuted (Mahloujifar et al. 2025, arXiv 2410.22235)."""
     shift = 1.0 / gaussian_noise(epsilon, delta)
     caught = alpha * correct / records
     missed = alpha * (guesses - correct) / records
     for remaining in range(correct - 1, -1, -1):
-        larger = max(missed, float(stats.norm.cdf(stats.norm.ppf(caught) - shift)))
+        larger = max(missed, float(special.ndtr(special.ndtri(caught) - shift)))
         if larger == missed:
             break
         caught = min(1.0, caught + remaining / (guesses - remaining) * (larger - missed))

@@ -6,13 +6,19 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
+from privaudit.errors import InputError
 from privaudit.record import Estimate, ExposedShare, Unit
 from privaudit.statistics.tally import FALSE_POSITIVE_RATE, Placements, Tally, tally
 from privaudit.statistics.units import ranked_last
 
 _TAIL = 0.975
+
+
+def _refuse_empty(n_members: int, n_controls: int) -> None:
+    if not (n_members and n_controls):
+        raise InputError(f"A rate needs members and controls; found {n_members} and {n_controls}.")
 
 
 def clopper_pearson_low(successes: NDArray[np.int64], trials: int, level: float = _TAIL) -> NDArray[np.float64]:
@@ -41,7 +47,7 @@ def upper_threshold_rank(n_controls: int, level: float = _TAIL) -> int | None:
 
 @lru_cache(maxsize=64)
 def lower_threshold_rank(n_controls: int, level: float = _TAIL) -> int | None:
-    """Largest r for which the r-th highest control has a false positive rate of at most 1 %; None below 368 controls."""
+    """Largest r for which the r-th highest control has a false positive rate of at most 1 %; None below 368."""
     ranks = np.arange(1, n_controls + 1)
     sure = stats.beta.cdf(FALSE_POSITIVE_RATE, ranks, n_controls - ranks + 1) >= level
     return int(ranks[sure][-1]) if sure.any() else None
@@ -70,6 +76,7 @@ def chance_tpr(n_controls: int) -> float:
 
 def tpr_estimate(counts: Tally, unit: Unit, level: float = _TAIL) -> Estimate:
     """TPR at 1 % FPR by exact count: members above the (floor(.01 n) + 1)-th highest control, ties lost."""
+    _refuse_empty(counts.n_members, counts.n_controls)
     rank = min(int(FALSE_POSITIVE_RATE * counts.n_controls), counts.strict.shape[1] - 1)
     estimate = float(counts.strict[0, rank]) / counts.n_members
     low, high = float(tpr_low(counts, level)[0]), float(tpr_high(counts, level)[0])
@@ -97,6 +104,7 @@ def exposed_share(tpr: Estimate) -> ExposedShare:
 
 def auc_estimate(members: NDArray[np.float64], controls: NDArray[np.float64], unit: Unit) -> Estimate:
     """AUC with DeLong's interval (DeLong, DeLong, Clarke-Pearson 1988) on the logit scale; ties count half."""
+    _refuse_empty(len(members), len(controls))
     members, controls = ranked_last(members), ranked_last(controls)
 
     def placement(values: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -114,7 +122,7 @@ def auc_estimate(members: NDArray[np.float64], controls: NDArray[np.float64], un
     if 0 < auc < 1 and variance > 0:
         centre = np.log(auc / (1 - auc))
         half = stats.norm.ppf(_TAIL) * np.sqrt(variance) / (auc * (1 - auc))
-        low, high = (float(1 / (1 + np.exp(-(centre + sign * half)))) for sign in (-1, 1))
+        low, high = (float(special.expit(centre + sign * half)) for sign in (-1, 1))
     else:
         # Perfect separation: the exact bound of one-sided misses among the smaller pool.
         miss = 1 - (1 - _TAIL) ** (1 / max(1, min(n_members, n_controls)))
@@ -138,7 +146,7 @@ def list_depths(counts: Tally, q: float) -> NDArray[np.int64]:
     """
     depths = np.arange(counts.strict.shape[1])
     ratio = counts.n_members / max(1, counts.n_controls)
-    within = (1 + depths)[None] * ratio <= q * counts.strict
+    within = ((1 + depths)[None] * ratio <= q * counts.strict) & (counts.strict > 0)
     deepest = within.shape[1] - 1 - np.argmax(within[:, ::-1], axis=1)
     return np.where(within.any(axis=1), deepest, -1)
 

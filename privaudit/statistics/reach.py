@@ -22,30 +22,39 @@ def endpoint(reach: int | None, n_members: int, n_controls: int) -> int | None:
     return reach
 
 
-def hits_at(members: NDArray[np.float64], controls: NDArray[np.float64], reach: int, unit: Unit) -> tuple[Estimate, float]:
-    """Share of members among the `reach` best-scored suspects, tied controls first; and its exact p value."""
+def hits_at(
+    members: NDArray[np.float64], controls: NDArray[np.float64], reach: int, unit: Unit
+) -> tuple[Estimate, float]:
+    """Share of members among the `reach` best-scored suspects, and its exact p value.
+
+    Ties across the boundary: the share takes the expectation, p counts tied controls first, and each end of the
+    interval breaks them its own way.
+    """
     total = len(members) + len(controls)
     if total < reach:
         raise InputError(f"A reach of {reach} needs as many suspects; found {total}.")
-    scores = ranked_last(np.concatenate([members, controls]))
-    is_member = np.arange(total) < len(members)
-    order = np.lexsort((is_member, -scores))
-    hits = int(is_member[order[:reach]].sum())
-    counted = np.array([hits])
+    members, controls = ranked_last(members), ranked_last(controls)
+    boundary = np.sort(np.concatenate([members, controls]))[total - reach]
+    sure, tied = int((members > boundary).sum()), int((members == boundary).sum())
+    tied_controls = int((controls == boundary).sum())
+    places = reach - sure - int((controls > boundary).sum())
+    fewest, most = sure + max(0, places - tied_controls), sure + min(places, tied)
     estimate = Estimate(
-        estimate=hits / reach,
-        low=float(clopper_pearson_low(counted, reach)[0]),
-        high=float(clopper_pearson_high(counted, reach)[0]),
+        estimate=(sure + places * tied / (tied + tied_controls)) / reach,
+        low=float(clopper_pearson_low(np.array([fewest]), reach)[0]),
+        high=float(clopper_pearson_high(np.array([most]), reach)[0]),
         n_members=len(members),
         n_controls=len(controls),
         unit=unit,
         method=f"members among the {reach} best-scored suspects; Clopper-Pearson",
         direction="lower is safer",
     )
-    return estimate, float(stats.hypergeom.sf(hits - 1, total, len(members), reach))
+    return estimate, float(stats.hypergeom.sf(fewest - 1, total, len(members), reach))
 
 
-def detectable_share(reach: int, n_members: int, n_controls: int, alpha: float = 0.01, power: float = 0.95) -> float | None:
+def detectable_share(
+    reach: int, n_members: int, n_controls: int, alpha: float = 0.01, power: float = 0.95
+) -> float | None:
     """Smallest share of verbatim copies in the release that `reach` perfect recoveries would reveal with this power.
 
     A recovered copy is a hit for sure; any other recovered image is a hit by chance.

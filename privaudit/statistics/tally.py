@@ -24,12 +24,14 @@ class Placements:
     """Per member: controls strictly above it, and controls tied with it (int64 [n_members]).
 
     tie_factor: variance of the rank sum relative to untied scores, in [0, 1].
+    tie_skew: its skewness if members and controls are exchangeable; 0 without ties.
     """
 
     above: NDArray[np.int64]
     tied: NDArray[np.int64]
     n_controls: int
     tie_factor: float
+    tie_skew: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +49,31 @@ class Tally:
     n_members: int
     n_controls: int
     tie_factor: float
+    tie_skew: float = 0.0
 
 
 def depth_of(n_controls: int) -> int:
     """How many controls deep the tests look: a tenth of them, at least to the twentieth."""
     return min(n_controls, max(TOP_K, int(np.ceil(_DEEPEST_SHARE_OF_CONTROLS * n_controls)) + 1))
+
+
+def _tie_moments(groups: NDArray[np.float64], n_members: int) -> tuple[float, float]:
+    """Variance of the members' rank sum relative to untied scores, and its skewness, under exchangeability.
+
+    groups: how many scores share each value, lowest value first. The sum is one of n_members mid-ranks drawn without
+    replacement.
+    """
+    total = float(groups.sum())
+    if total < 3 or not 0 < n_members < total:
+        return float(len(groups) == total and total > 1), 0.0
+    ranks = np.cumsum(groups) - (groups - 1) / 2 - (total + 1) / 2
+    square, cube = float(np.sum(groups * ranks**2)), float(np.sum(groups * ranks**3))
+    if square == 0:
+        return 0.0, 0.0
+    n_controls = total - n_members
+    variance = n_members * n_controls / (total * (total - 1)) * square
+    third = n_members * n_controls * (n_controls - n_members) / (total * (total - 1) * (total - 2)) * cube
+    return square / ((total**3 - total) / 12), third / variance**1.5
 
 
 def placements(members: NDArray[np.float64], controls: NDArray[np.float64]) -> Placements:
@@ -60,15 +82,12 @@ def placements(members: NDArray[np.float64], controls: NDArray[np.float64]) -> P
     at_or_below = np.searchsorted(controls, members, side="right")
     below = np.searchsorted(controls, members, side="left")
     pooled = np.concatenate([members, controls])
-    total = len(pooled)
     groups = np.unique(pooled, return_counts=True)[1].astype(np.float64)
-    spread = float(total) ** 3 - total
-    tie_factor = 1.0 - float(np.sum(groups**3 - groups)) / spread if spread > 0 else 0.0
     return Placements(
         (len(controls) - at_or_below).astype(np.int64),
         (at_or_below - below).astype(np.int64),
         len(controls),
-        max(0.0, tie_factor),
+        *_tie_moments(groups, len(members)),
     )
 
 
@@ -94,4 +113,5 @@ def tally(placed: Placements) -> Tally:
         n_members,
         placed.n_controls,
         placed.tie_factor,
+        placed.tie_skew,
     )

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.errors import InputError
-from privaudit.resizing import MAX_DATASET_BYTES
+from privaudit.data.resizing import MAX_DATASET_BYTES
 
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 10_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import struct
 import warnings
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from privaudit.errors import InputError
-from privaudit.resizing import plural
+from privaudit.data.resizing import plural
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"})
@@ -92,21 +93,21 @@ def shown_name(path: Path, root: Path) -> str:
 
 def check_inside(path: Path, root: Path) -> None:
     """Raise InputError for what is not a regular file or folder inside the dataset's folder."""
-    name = shown_name(path, root)
     try:
-        real = path.resolve(strict=True)
-        mode = real.stat().st_mode
-    except (OSError, RuntimeError) as error:
+        real = os.path.realpath(path, strict=True)
+        mode = os.stat(real).st_mode
+    except (OSError, ValueError) as error:
         raise InputError(
-            f"'{name}' cannot be opened ({type(error).__name__}). Remove it or repair the link."
+            f"'{shown_name(path, root)}' cannot be opened ({type(error).__name__}). Remove it or repair the link."
         ) from error
-    if not real.is_relative_to(root.resolve()):
+    base = os.path.join(os.path.realpath(root), "")
+    if not os.path.join(real, "").startswith(base):
         raise InputError(
-            f"'{name}' is a link to a place outside the dataset's folder. Only files inside the folder are read: "
-            "copy the file into the folder."
+            f"'{shown_name(path, root)}' is a link to a place outside the dataset's folder. Only files inside the "
+            "folder are read: copy the file into the folder."
         )
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise InputError(f"'{name}' is neither a file nor a folder (a pipe or a device). Remove it.")
+        raise InputError(f"'{shown_name(path, root)}' is neither a file nor a folder (a pipe or a device). Remove it.")
 
 
 def probe(path: Path, root: Path) -> Header:

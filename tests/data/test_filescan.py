@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, PngImagePlugin
 
-from privaudit.containers import extras
-from privaudit.filescan import scan
+from privaudit.data.containers import extras
+from privaudit.data.filescan import scan
 from privaudit.images import Dataset, Images
-from privaudit.loading import load, write_release
+from privaudit.data.loading import load, write_release
 from privaudit.record import ScanFinding
 from privaudit.release import Release
-from privaudit.traces import CHANCE, repeated_names, repeated_order
+from privaudit.data.traces import CHANCE, repeated_names, repeated_order
 
 RNG = np.random.default_rng(11)
-SHARED = Path(__file__).parents[2] / "shared"
+SHARED = Path(__file__).parents[3] / "shared"
 
 
 def picture(height: int = 9, width: int = 11) -> Image.Image:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from privaudit.errors import InputError, suggestion
 from privaudit.images import Dataset, Images
-from privaudit.resizing import conform_all, describe, plural
+from privaudit.data.resizing import describe, plural
 from privaudit.torchvision_compat import import_torchvision
 
 DIGITS_SIZE = 16
@@ -38,9 +38,7 @@ def load_digits() -> Dataset:
     return _dataset(pixels, bunch.target, tuple(map(str, range(10))), "digits", note)
 
 
-def load_torchvision(
-    source: str, root: Path | None, size: tuple[int, int] | None = None, channels: int | None = None
-) -> Dataset:
+def load_torchvision(source: str, root: Path | None) -> Dataset:
     """`torchvision:NAME/train` or `/test` (default train) from files in `root`; nothing is ever downloaded.
 
     Only datasets whose files torchvision checks by hash or reads as plain arrays are offered. The folder-based ones
@@ -78,7 +76,6 @@ def load_torchvision(
     pixels = _pixels(found.data)
     labels = np.asarray(found.labels if name in _BY_SPLIT else found.targets).astype(np.int64)
     names = tuple(map(str, getattr(found, "classes", ()))) or tuple(map(str, range(int(labels.max()) + 1)))
-    pixels = conform_all(pixels, size or pixels.shape[1:3], channels or pixels.shape[3])
     note = (
         f"Read from torchvision's {name} ({split or 'train'}): {plural(len(labels), 'image')} of "
         f"{describe(*pixels.shape[1:])}."

@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
-from privaudit.decoding import check_inside
+from privaudit.data.decoding import Window, check_inside
 from privaudit.errors import InputError, suggestion
-from privaudit.folders import MAX_NAME, decode_files
+from privaudit.data.folders import MAX_NAME, decode_files
 from privaudit.images import Dataset, Images
-from privaudit.npy import printable, read_npy
-from privaudit.npz import MAX_CLASSES, check_soft_labels, list_shards, load_npz
+from privaudit.data.npy import printable, read_npy
+from privaudit.data.npz import MAX_CLASSES, check_soft_labels, list_shards, load_npz
 from privaudit.release import PrivacyClaim, Release
-from privaudit.resizing import describe, plural
+from privaudit.data.resizing import describe, plural
 
 MANIFEST = "release.json"
 SOFT_LABELS = "soft_labels.npy"
@@ -85,7 +85,9 @@ def read_manifest(folder: Path) -> tuple[Manifest, list[str]]:
     try:
         if path.stat().st_size > _MAX_MANIFEST:
             raise InputError(f"{MANIFEST} is larger than {_MAX_MANIFEST // 2**20} MiB. It should hold names only.")
-        manifest = Manifest.model_validate(json.loads(path.read_bytes()))
+        content = json.loads(path.read_bytes())
+        manifest = Manifest.model_validate(content)
+        _as_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the whole file"
@@ -110,7 +112,12 @@ def _unknown(model: BaseModel, prefix: str) -> list[str]:
 
 
 def load_release_folder(
-    source: str, folder: Path, *, size: tuple[int, int] | None = None, channels: int | None = None
+    source: str,
+    folder: Path,
+    *,
+    window: Window | None = None,
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
 ) -> tuple[Release, Dataset]:
     """The release and its dataset, rows in published order. Artifacts that cannot be loaded yet are named in notes."""
     manifest, notes = read_manifest(folder)
@@ -127,7 +134,7 @@ def load_release_folder(
         converted = [note for note in converted if "class_names" not in note]
     else:
         files, labels = _rows(folder)
-        pixels, converted = decode_files(files, folder, size=size, channels=channels)
+        pixels, converted = decode_files(files, folder, window=window, size=size, channels=channels)
         images = Images(pixels, labels)
         names = tuple(path.relative_to(folder).as_posix() for path in files)
     classes = len(manifest.class_names)
@@ -143,6 +150,9 @@ def load_release_folder(
         for name in manifest.artifacts
         if name not in _LOADED_ARTIFACTS
     ]
+    unread = sum(path.is_file() for path in (folder / "images").rglob("*")) - (len(shards) or len(names))
+    if unread > 0:
+        notes.append(f"Not assessed: {plural(unread, 'file')} under images/ not named as a release's images are.")
     detected = f"Read as a release folder: {plural(len(images), 'image')} of {describe(*images.size)}."
     claim = manifest.claim
     release = Release(
@@ -205,7 +215,7 @@ def write_release(
             _write_files(release.images, partial / "images")
         if release.soft_labels is not None:
             np.save(partial / SOFT_LABELS, release.soft_labels, allow_pickle=False)
-        with (partial / MANIFEST).open("w", encoding="utf-8") as file:
+        with (partial / MANIFEST).open("wb") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -216,7 +226,7 @@ def write_release(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _manifest_text(release: Release, class_names: Sequence[str]) -> str:
+def _manifest_text(release: Release, class_names: Sequence[str]) -> bytes:
     unwritable = [name for name in release.artifacts if name not in _LOADED_ARTIFACTS]
     if unwritable:
         raise InputError(f"A release folder cannot hold {' and '.join(unwritable)} yet. Leave it out of the release.")
@@ -236,11 +246,16 @@ def _manifest_text(release: Release, class_names: Sequence[str]) -> str:
     }
     try:
         Manifest.model_validate(content)
-        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return _as_json(content)
     except (ValueError, TypeError) as error:
         raise InputError(
             f"The release's class names, claim or provenance cannot be written as JSON: {error}"
         ) from error
+
+
+def _as_json(content: Any) -> bytes:
+    """The content as JSON in UTF-8; ValueError for what JSON cannot carry (NaN, infinity, half of a character)."""
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

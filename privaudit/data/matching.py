@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from privaudit.errors import InputError, suggestion
 from privaudit.images import Dataset, Images
-from privaudit.npy import printable
+from privaudit.data.npy import printable
 from privaudit.release import Release
-from privaudit.resizing import conform_all, plural, resize_notes
+from privaudit.data.resizing import conform_all, plural, resize_notes
 
 
 def match_classes(members: Dataset, other: Dataset, role: str) -> Dataset:

@@ -13,14 +13,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from privaudit.containers import extras
-from privaudit.folders import GROUPS_FILE
+from privaudit.data.containers import extras
+from privaudit.data.folders import GROUPS_FILE
 from privaudit.images import Dataset
-from privaudit.npz import KEYS, list_shards
+from privaudit.data.loading import is_named
+from privaudit.data.npz import KEYS, list_shards
 from privaudit.record import ScanFinding
-from privaudit.release_folder import MANIFEST, SOFT_LABELS, read_manifest
-from privaudit.resizing import plural
-from privaudit.traces import CHANCE, repeated_names, repeated_order
+from privaudit.data.release_folder import MANIFEST, SOFT_LABELS, read_manifest
+from privaudit.data.resizing import plural
+from privaudit.data.traces import CHANCE, repeated_names, repeated_order
 
 Kind = Literal["metadata", "trailing_bytes", "name_repeats_member", "order_repeats_members", "unexpected_file"]
 
@@ -38,7 +39,9 @@ def scan(source: str | Path, members: Dataset, release: Dataset) -> tuple[ScanFi
     """
     findings: list[ScanFinding] = []
     path = Path(source)
-    if path.is_dir():
+    if is_named(source):
+        pass
+    elif path.is_dir():
         shards = list_shards(path) or (list_shards(path / "images") if (path / "images").is_dir() else [])
         if shards:
             findings += _scan_archives(shards)

@@ -6,22 +6,23 @@ with a local root, or the built-in `digits`. Nothing is downloaded, and no pickl
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from privaudit.builtin import PREFIX, load_digits, load_torchvision
-from privaudit.decoding import Window
+from privaudit.data.builtin import PREFIX, load_digits, load_torchvision
+from privaudit.data.decoding import Window
 from privaudit.errors import InputError
-from privaudit.folders import folder_window, is_hidden, is_image_name, load_folder
+from privaudit.data.folders import folder_window, is_hidden, is_image_name, load_folder
 from privaudit.images import Dataset, Images
-from privaudit.matching import match_classes, match_release
-from privaudit.npy import printable
-from privaudit.npz import list_shards, load_npz
+from privaudit.data.matching import match_classes, match_release
+from privaudit.data.npy import printable
+from privaudit.data.npz import list_shards, load_npz
 from privaudit.release import Release
-from privaudit.release_folder import MANIFEST, load_release_folder, write_release
-from privaudit.resizing import conform_all, plural
+from privaudit.data.release_folder import MANIFEST, load_release_folder, write_release
+from privaudit.data.resizing import conform_all, plural, resize_notes
 
 __all__ = ["load", "load_release", "match_classes", "match_release", "members_window", "write_release"]
 
@@ -65,12 +66,9 @@ def load_release(
     text = str(source)
     release: Release | None = None
     if text.startswith(PREFIX):
-        dataset = load_torchvision(text, None if root is None else Path(root), target, channels)
+        dataset = _conformed(load_torchvision(text, None if root is None else Path(root)), target, channels)
     elif text == DIGITS and isinstance(source, str):
-        dataset = load_digits()
-        height, width, depth = dataset.images.size
-        pixels = conform_all(dataset.images.pixels, target or (height, width), channels or depth)
-        dataset = replace(dataset, images=Images(pixels, dataset.images.labels))
+        dataset = _conformed(load_digits(), target, channels)
     else:
         release, dataset = _load_path(text, Path(source), window, target, channels)
     dataset = replace(dataset, notes=(*dataset.notes, *_small_classes(dataset)))
@@ -93,7 +91,7 @@ def _load_path(
 ) -> tuple[Release | None, Dataset]:
     if path.is_dir():
         if (path / MANIFEST).exists():
-            return load_release_folder(source, path, size=size, channels=channels)
+            return load_release_folder(source, path, window=window, size=size, channels=channels)
         if not _is_shards(path):
             return None, load_folder(source, path, window=window, size=size, channels=channels)
         shards = list_shards(path)
@@ -123,10 +121,26 @@ def _is_shards(path: Path) -> bool:
     others = [entry for entry in entries if entry.is_dir() or is_image_name(entry)]
     if shards and others:
         raise InputError(
-            f"The folder holds {plural(len(shards), '.npz file')} and {plural(len(others), 'folder or image', 'folders or images')}; "  # noqa: E501
+            f"The folder holds {plural(len(shards), '.npz file')} beside {plural(len(others), 'other')}; "
             "it is unclear which of them is the dataset. Keep one kind."
         )
     return bool(shards)
+
+
+def _conformed(dataset: Dataset, size: tuple[int, int] | None, channels: int | None) -> Dataset:
+    """The dataset at another size and number of channels, with notes."""
+    images = dataset.images
+    height, width, depth = images.size
+    target, channels = size or (height, width), channels or depth
+    sizes, depths = Counter({(height, width): len(images)}), Counter({depth: len(images)})
+    notes = resize_notes(sizes, depths, target, channels)
+    images = Images(conform_all(images.pixels, target, channels), images.labels)
+    return replace(dataset, images=images, notes=(*dataset.notes, *notes))
+
+
+def is_named(source: str | Path) -> bool:
+    """Whether the source is named ('digits', 'torchvision:NAME'), not a path."""
+    return isinstance(source, str) and (source == DIGITS or source.startswith(PREFIX))
 
 
 def _checked_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

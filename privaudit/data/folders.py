@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from privaudit.decoding import (
+from privaudit.data.decoding import (
     SUFFIXES,
     Conversion,
     Window,
@@ -24,7 +24,7 @@ from privaudit.decoding import (
 )
 from privaudit.errors import InputError
 from privaudit.images import Dataset, Images
-from privaudit.resizing import allocate, conform, describe, most_common_size, plural, resize_notes
+from privaudit.data.resizing import allocate, conform, describe, most_common_size, plural, resize_notes
 
 GROUPS_FILE = "groups.csv"
 MAX_NAME = 200

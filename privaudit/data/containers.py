@@ -197,7 +197,7 @@ def _tiff(data: bytes, found: set[str]) -> int:
         for tag, lengths in _TIFF_DATA.items():
             if tag in entries and lengths in entries:
                 pairs = zip(entries[tag][1], entries[lengths][1], strict=False)
-                end = max(end, *(start + length for start, length in pairs))
+                end = max([end, *(start + length for start, length in pairs)])
         found.update(filter(None, map(_tiff_tag, entries)))
         at = int(struct.unpack_from(order + "I", data, at + 2 + 12 * count)[0])
     return end if "EXIF" not in found and "private data" not in found else len(data)

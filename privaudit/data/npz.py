@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from privaudit.decoding import check_inside
+from privaudit.data.decoding import check_inside
 from privaudit.errors import InputError
-from privaudit.folders import MAX_NAME
+from privaudit.data.folders import MAX_NAME
 from privaudit.images import Dataset, Images
-from privaudit.npy import Npz, open_npz, printable
-from privaudit.resizing import allocate, conform, describe, most_common_size, plural, resize_notes
+from privaudit.data.npy import Npz, open_npz, printable
+from privaudit.data.resizing import allocate, conform, describe, most_common_size, plural, resize_notes
 
 MAX_CLASSES = 100_000
 KEYS = ("images", "labels", "class_names", "groups", "soft_labels")

@@ -1,0 +1,63 @@
+"""What runs inside workers: the two halves of an attack. The attacker's half receives what was seen, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from privaudit import seeds
+from privaudit.attack import Context, Seen
+from privaudit.closeness import closeness
+from privaudit.errors import InputError
+from privaudit.images import Images
+from privaudit.plugins import make_attack
+from privaudit.release import Release
+from privaudit.store import Arrays
+
+EXPOSE = "privaudit.cells:expose"
+ATTACK = "privaudit.cells:attack"
+
+
+def _images(arrays: Arrays) -> Images:
+    return Images(arrays["pixels"], arrays["labels"])
+
+
+def expose(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
+    """The victim's half: inputs {'release'} to what is seen."""
+    attacker = make_attack(arguments["attack"], dict(arguments["settings"]))
+    released = inputs["release"]
+    release = Release(_images(released), soft_labels=released.get("soft_labels"))
+    world = Context(
+        seeds.generator(arguments["seed"], attacker.name, "expose"), arguments["device"], arguments["effort"]
+    )
+    return dict(attacker.expose(release, world).arrays)
+
+
+def attack(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
+    """The attacker's half: inputs {'seen', 'suspects', 'reference'} to one score per suspect, float64."""
+    attacker = make_attack(arguments["attack"], dict(arguments["settings"]))
+    suspects = _images(inputs["suspects"])
+    reference = _images(inputs["reference"]) if "reference" in inputs else None
+    own = Context(
+        seeds.generator(arguments["seed"], attacker.name, "attack"),
+        arguments["device"],
+        arguments["effort"],
+        reference=reference,
+    )
+    evidence = attacker.attack(Seen(inputs["seen"]), suspects, own)
+    scores = evidence.scores
+    if evidence.recovered is not None:
+        scores = closeness(suspects, evidence.recovered, reference)
+    if scores is None or scores.shape != (len(suspects),):
+        raise InputError(
+            f"The attack '{attacker.name}' must return one score per suspect ({len(suspects)}); "
+            f"found {None if scores is None else scores.shape}."
+        )
+    results = {"scores": np.asarray(scores, dtype=np.float64)}
+    for name, value in evidence.diagnostics.items():
+        results[f"diagnostic {name}"] = np.asarray(value, dtype=np.float64)
+    if evidence.recovered is not None:
+        results["recovered pixels"] = evidence.recovered.pixels
+    return results

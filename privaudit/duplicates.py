@@ -1,0 +1,102 @@
+"""Images that are the same, or nearly the same: found on the pooled data, before anything is split or scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privaudit.images import Images
+
+THRESHOLDS = (0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.999)
+"""Correlations from which on two images count as linked; the first whose largest cluster stays small is used."""
+
+LARGEST_CLUSTER = 0.01
+"""Largest share of the data that one cluster may hold."""
+
+_SIDE = 32
+_ROWS = 2048
+
+Pairs = NDArray[np.int64]
+
+
+def _features(images: Images) -> NDArray[np.float32]:
+    """Mean-free unit rows of the pixels, at no more than 32 x 32; flat images become 0."""
+    import torch
+    from torch.nn import functional
+
+    parts = []
+    for batch in images.batches(_ROWS):
+        size = (min(_SIDE, batch.shape[2]), min(_SIDE, batch.shape[3]))
+        rows = functional.adaptive_avg_pool2d(batch, size).flatten(1)
+        rows = rows - rows.mean(1, keepdim=True)
+        parts.append(rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-3 * rows.shape[1] ** 0.5))
+    return np.asarray(torch.cat(parts).numpy()) if parts else np.zeros((0, 1), dtype=np.float32)
+
+
+def near_pairs(images: Images, threshold: float) -> tuple[Pairs, NDArray[np.float64]]:
+    """All pairs (i, j), i < j, whose pixels correlate at least this much: int64 [P, 2], and the correlations."""
+    import torch
+
+    rows = torch.from_numpy(_features(images))
+    quick = rows.bfloat16()
+    found = []
+    for top in range(0, len(rows), _ROWS):
+        for left in range(top, len(rows), _ROWS):
+            # bfloat16 finds the candidates; its error is far below the margin.
+            likely = torch.nonzero(quick[top : top + _ROWS] @ quick[left : left + _ROWS].T >= threshold - 0.02)
+            if len(likely):
+                likely[:, 0] += top
+                likely[:, 1] += left
+                found.append(likely[likely[:, 0] < likely[:, 1]])
+    if not found:
+        return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
+    pairs = torch.cat(found)
+    value = torch.cat([(rows[part[:, 0]] * rows[part[:, 1]]).sum(1) for part in pairs.split(65536)])
+    kept = value >= threshold
+    return np.asarray(pairs[kept].numpy()), value[kept].numpy().astype(np.float64)
+
+
+def clusters(count: int, pairs: Pairs) -> NDArray[np.int64]:
+    """The number of the connected component of each of `count` rows."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+
+
+def linked(images: Images) -> tuple[Pairs, float]:
+    """Near-duplicate pairs at the lowest threshold whose largest cluster holds under 1 % of the images.
+
+    At most a cluster of two is always accepted. Returns the pairs and the threshold.
+    """
+    pairs, value = near_pairs(images, THRESHOLDS[0])
+    allowed = max(2, int(LARGEST_CLUSTER * len(images)))
+    for threshold in THRESHOLDS:
+        kept = pairs[value >= threshold]
+        if len(kept) == 0 or np.bincount(clusters(len(images), kept)).max() <= allowed:
+            return kept, threshold
+    return pairs[value >= 1.0], 1.0
+
+
+def joined_units(units: NDArray[np.str_], pairs: Pairs) -> NDArray[np.int64]:
+    """Unit numbers after joining units that share a group or a linked pair."""
+    number = np.unique(units, return_inverse=True)[1].astype(np.int64)
+    return clusters(int(number.max()) + 1 if len(number) else 0, number[pairs].reshape(-1, 2))[number]
+
+
+def straddling(units: Sequence[NDArray[np.str_]], pairs: Pairs, n_members: int) -> NDArray[np.bool_]:
+    """Rows to leave out of scoring: units of members and of others that share a linked pair or a group.
+
+    units: of the members, then of the others, concatenated as in the pooled images. Both sides are always left out:
+    removing from one side only would manufacture leaks.
+    """
+    pooled = np.concatenate(list(units))
+    is_member = np.arange(len(pooled)) < n_members
+    cross = pairs[is_member[pairs[:, 0]] != is_member[pairs[:, 1]]]
+    marked = set(pooled[cross.ravel()].tolist())
+    named = np.char.startswith(pooled, "group ")
+    marked |= set(pooled[is_member & named].tolist()) & set(pooled[~is_member & named].tolist())
+    return np.isin(pooled, np.array(sorted(marked), dtype=pooled.dtype)) if marked else np.zeros(len(pooled), bool)

@@ -1,0 +1,42 @@
+"""Verified identical copies: members whose decoded pixels are released unchanged. A proof, not a test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from privaudit.images import Images
+
+_FLAT_LEVELS = 2.0
+
+
+@dataclass(frozen=True)
+class Identical:
+    """Pairs (member row, released row) of identical images, and how many released images prove nothing.
+
+    common: released images equal to a member that are flat, or that equal an image outside the members too.
+    """
+
+    pairs: tuple[tuple[int, int], ...]
+    common: int
+
+
+def identical_copies(members: Images, others: list[Images], release: Images) -> Identical:
+    """Compare decoded pixels. others: controls, fresh and reference images."""
+    if members.size != release.size:
+        return Identical((), 0)
+    rows: dict[bytes, list[int]] = {}
+    for row, digest in enumerate(members.image_digests()):
+        rows.setdefault(digest, []).append(row)
+    elsewhere = {digest for part in others if part.size == members.size for digest in part.image_digests()}
+    pairs: list[tuple[int, int]] = []
+    common = 0
+    for released, digest in enumerate(release.image_digests()):
+        if digest not in rows:
+            continue
+        if digest in elsewhere or float(np.std(release.pixels[released])) < _FLAT_LEVELS:
+            common += 1
+        else:
+            pairs += [(row, released) for row in rows[digest]]
+    return Identical(tuple(sorted(pairs)), common)

@@ -1,0 +1,114 @@
+"""The policy: the limits that a release candidate must keep, in a file that is reviewed like code."""
+
+from __future__ import annotations
+
+import datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from privaudit.attack import Settings
+from privaudit.errors import InputError, suggestion
+
+BUILT_IN = ("default", "demo")
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Policy(Settings):
+    """Limits of the verdict rule; see the comments of the shipped default policy."""
+
+    schema_: Literal[1] = Field(1, alias="schema", description="version of this format")
+    name: str = Field(description="name printed in the report")
+    owner: str = Field("", description="who answers for these limits")
+    date: str = Field("", description="when they were reviewed")
+    recipient: str = Field("public", description="who receives the release: a named party, or 'public'")
+    tpr_limit: float = Field(gt=0.01, lt=1, description="largest accepted TPR at 1 % FPR")
+    minimum_members: int = Field(ge=1, description="scored members (persons) needed to judge at all")
+    minimum_controls: int = Field(ge=1, description="scored controls (persons), fresh ones included, needed to judge")
+    required_attacks: tuple[str, ...] = Field(min_length=1, description="attacks that a pass needs")
+    required_plants: tuple[str, ...] = Field(description="kinds of planted members that must have been found")
+    plant_dose_images: int = Field(10, ge=1, description="largest dose at which they must be found, in images")
+    plant_dose_share: float = Field(0.01, ge=0, le=0.2, description="the same as a share of the scored members")
+    suspected_q: float = Field(0.1, gt=0, le=0.1, description="false discovery rate of the suspected list")
+    file_findings: Literal["fail", "inconclusive", "ignore"] = Field("fail", description="what traces in files mean")
+    closest_members: Literal["chance", "none"] = Field("chance", description="members closer than every control")
+
+    @field_validator("date", mode="before")
+    @classmethod
+    def _date_as_text(cls, value: Any) -> Any:
+        return value.isoformat() if isinstance(value, datetime.date) else value
+
+    @field_validator("required_plants")
+    @classmethod
+    def _known_plants(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        from privaudit.plants import KINDS
+
+        for kind in kinds:
+            if kind not in KINDS:
+                raise ValueError(f"unknown kind of plant '{kind}'. {suggestion(kind, KINDS)}")
+        return kinds
+
+    def plant_dose(self, n_members: int) -> int:
+        """Largest dose at which required plants must be found."""
+        return max(self.plant_dose_images, round(self.plant_dose_share * n_members))
+
+
+def explain_errors(error: ValidationError, allowed: dict[str, Any], what: str) -> InputError:
+    """A message with one line per wrong key, with the nearest allowed key for an unknown one."""
+    lines = []
+    for problem in error.errors():
+        place = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"unknown key '{place}'. {suggestion(place, allowed)}")
+        elif problem["type"] == "missing":
+            lines.append(f"key '{place}' is missing: {allowed.get(place, 'it is needed')}.")
+        else:
+            lines.append(f"key '{place}': {problem['msg'].removeprefix('Value error, ')} (found {problem['input']!r})")
+    return InputError(f"The {what} is not valid:\n" + "\n".join(f"  - {line}" for line in lines))
+
+
+def validated(model: type[Model], values: Any, what: str) -> Model:
+    """The model made from these values; InputError with suggestions where they are wrong."""
+    if not isinstance(values, dict):
+        raise InputError(f"The {what} must hold keys and values; found {type(values).__name__}.")
+    allowed = {field.alias or name: field.description for name, field in model.model_fields.items()}
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise explain_errors(error, allowed, what) from None
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """The content of a YAML file; InputError where it cannot be read."""
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"The {what} '{path}' does not exist.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The {what} '{path}' cannot be read: {error}.") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"The {what} '{path}' is not valid YAML: {error}") from None
+
+
+def built_in_text(name: str) -> str:
+    """The text of a shipped policy, comments included."""
+    return resources.files("privaudit").joinpath("policies", f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def load_policy(name_or_file: str) -> Policy:
+    """A shipped policy by name ('default', 'demo'), or a policy file."""
+    import yaml
+
+    if name_or_file in BUILT_IN:
+        return Policy.model_validate(yaml.safe_load(built_in_text(name_or_file)))
+    path = Path(name_or_file)
+    if not path.exists() and path.suffix not in (".yaml", ".yml"):
+        raise InputError(
+            f"There is no policy '{name_or_file}'. Allowed: {', '.join(BUILT_IN)}, or the path of a policy file."
+        )
+    return validated(Policy, read_yaml(path, "policy"), f"policy '{path.name}'")

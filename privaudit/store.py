@@ -1,0 +1,140 @@
+"""The store: results under the hash of everything that they depend on.
+
+    <root>/blobs/ab/<hash>.npy     arrays under the hash of their content
+    <root>/entries/ab/<key>.json   a finished task: names of its results, and facts about it
+
+Everything is written to a temporary file and renamed, so that a killed run leaves whole entries or none; every array
+is checked against its name when it is read, so that a damaged one is computed again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privaudit.errors import IncompleteError, InputError
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def key_of(facts: Mapping[str, Any]) -> str:
+    """Hash of JSON-able facts, 32 hex digits."""
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def array_digest(array: NDArray[Any]) -> str:
+    """Hash of an array's type, shape and bytes, 32 hex digits."""
+    hasher = hashlib.blake2b(repr((array.dtype.str, array.shape)).encode(), digest_size=16)
+    rows = max(1, 2**24 // max(1, array[:1].nbytes)) if array.ndim else 1
+    for start in range(0, len(array) if array.ndim else 1, rows):
+        part = array[start : start + rows] if array.ndim else array
+        hasher.update(np.ascontiguousarray(part).tobytes())
+    return hasher.hexdigest()
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends without an error."""
+    handle, name = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise IncompleteError(
+                "The disk is full. Everything computed so far is kept; free some space and start the same command "
+                "again to go on."
+            ) from error
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished task: the hashes of its arrays by name, and facts such as the seconds it took."""
+
+    arrays: Mapping[str, str]
+    facts: Mapping[str, Any]
+
+
+class Store:
+    """Content-addressed arrays and finished tasks below one folder, readable by its owner only."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            for folder in (root, root / "blobs", root / "entries"):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"The store folder '{root}' cannot be made ({error.strerror}). Choose another one with --store."
+            ) from error
+
+    def _blob(self, digest: str) -> Path:
+        return self.root / "blobs" / digest[:2] / f"{digest}.npy"
+
+    def _entry(self, key: str) -> Path:
+        return self.root / "entries" / key[:2] / f"{key}.json"
+
+    def put_array(self, array: NDArray[Any]) -> str:
+        """Keep an array; returns its hash."""
+        digest = array_digest(array)
+        path = self._blob(digest)
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            with atomic_file(path) as partial, partial.open("wb") as file:
+                np.save(file, array, allow_pickle=False)
+        return digest
+
+    def array(self, digest: str) -> NDArray[Any] | None:
+        """The array of this hash as a read-only memory map; None where it is missing or damaged."""
+        try:
+            array: NDArray[Any] = np.load(self._blob(digest), mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        return array if array_digest(array) == digest else None
+
+    def put(self, key: str, arrays: Arrays, facts: Mapping[str, Any]) -> None:
+        """Keep the results of a task under its key."""
+        record = {"arrays": {name: self.put_array(array) for name, array in arrays.items()}, "facts": dict(facts)}
+        path = self._entry(key)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        with atomic_file(path) as partial:
+            partial.write_text(json.dumps(record, sort_keys=True))
+
+    def get(self, key: str) -> Entry | None:
+        """The finished task of this key; None where it, or one of its arrays, is missing or damaged."""
+        try:
+            record = json.loads(self._entry(key).read_text())
+            entry = Entry(record["arrays"], record["facts"])
+        except (OSError, ValueError, KeyError):
+            return None
+        return entry if all(self.array(digest) is not None for digest in entry.arrays.values()) else None
+
+    def load(self, arrays: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+        """Read arrays by their hashes. Raises IncompleteError for a missing or damaged one."""
+        loaded = {}
+        for name, digest in arrays.items():
+            array = self.array(digest)
+            if array is None:
+                raise IncompleteError(
+                    f"The store lost the array '{name}' while it was needed. Start the same command again: what is "
+                    "missing is computed anew."
+                )
+            loaded[name] = array
+        return loaded
