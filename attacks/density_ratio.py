@@ -144,7 +144,9 @@ class DensityRatio(ReleaseAttack):
         # Equal pools: nearest-neighbour distances and kernel densities depend on their size.
         size = min(len(release), len(reference))
         pools = [
-            rows[torch.from_numpy(own.generator.permutation(len(rows))[: max(size, 2)])] if self.score == "domias" else rows
+            rows[torch.from_numpy(own.generator.permutation(len(rows))[: max(size, 2)])]
+            if self.score == "domias"
+            else rows
             for rows in (release, reference)
         ]
         best = None
@@ -161,4 +163,3 @@ class DensityRatio(ReleaseAttack):
         if best is None:
             raise InputError("No suspects were given.")
         return Evidence(scores=best.numpy().astype(np.float64))
-

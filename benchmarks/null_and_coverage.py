@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
-from benchmarks.recording import write_result
 from numpy.typing import NDArray
 from scipy import stats
 
+from benchmarks.recording import write_result
 from privaudit.statistics import detection, epsilon, exposure, reach
 from privaudit.statistics.tally import TOP_K, Tally, depth_of, placements, tally
 
@@ -182,8 +182,10 @@ def auc_misses(pool: Pool, law: str, rounded: bool, runs: int, seed: int) -> tup
         truth = float(np.sum(members * (np.cumsum(controls) - controls / 2)))
     above = below = 0
     for _ in range(runs):
-        scores = rng.standard_normal(pool[0]) + shift, rng.standard_normal(pool[1])
-        estimate = exposure.auc_estimate(*(np.floor(s) if rounded else s for s in scores), "image")
+        mine, others = rng.standard_normal(pool[0]) + shift, rng.standard_normal(pool[1])
+        if rounded:
+            mine, others = np.floor(mine), np.floor(others)
+        estimate = exposure.auc_estimate(mine, others, "image")
         above, below = above + (estimate.low > truth), below + (estimate.high < truth)
     return above, below
 
@@ -230,7 +232,7 @@ def gaussian_refutations(records: int, guesses: int, claim: float, runs: int, se
     rng = np.random.default_rng(seed)
     shift = 1.0 / epsilon.gaussian_noise(claim, 1e-5)
 
-    @lru_cache(maxsize=None)
+    @cache
     def refuted(correct: int) -> bool:
         return epsilon.one_run_gaussian_epsilon(records, guesses, correct) > claim
 
@@ -292,31 +294,30 @@ def main() -> None:
         str(n): np.max([clopper_pearson_misses(n, p) for p in rates], axis=0).tolist() for n in (20, 64, 270, 1000)
     }
     claims = [(1000, 100, 1.0), (1000, 100, 3.0), (1000, 500, 3.0), (5000, 500, 3.0)]
+    coverage = list(_coverage(runs, seed))
+    refutations: list[dict[str, Any]] = [
+        {
+            "records": records,
+            "guesses": guesses,
+            "claim": claim,
+            "exact level, randomised response": one_run_level(records, guesses, claim),
+            "refuted honest Gaussian": gaussian_refutations(records, guesses, claim, runs, seed),
+            "runs": runs,
+            "allowed": allowed(runs, ALPHA),
+        }
+        for records, guesses, claim in claims
+    ]
+    sides = ("truth below interval", "truth above interval")
+    over = [row for row in null if row["alarms"] > row["allowed"]]
+    over += [row for row in coverage if max(row[side] for side in sides) > row["allowed per side"]]
+    over += [row for row in refutations if row["refuted honest Gaussian"] > row["allowed"]]
     results = {
         "null": null,
-        "coverage": list(_coverage(runs, seed)),
+        "coverage": coverage,
         "Clopper-Pearson: largest exact misses per side over 1,000 rates, by trials": proportions,
-        "epsilon": [
-            {
-                "records": records,
-                "guesses": guesses,
-                "claim": claim,
-                "exact level, randomised response": one_run_level(records, guesses, claim),
-                "refuted honest Gaussian": gaussian_refutations(records, guesses, claim, runs, seed),
-                "runs": runs,
-                "allowed": allowed(runs, ALPHA),
-            }
-            for records, guesses, claim in claims
-        ],
+        "epsilon": refutations,
+        "above the allowance": over,
     }
-    over = [row for row in null if row["alarms"] > row["allowed"]]
-    over += [
-        row
-        for row in results["coverage"]
-        if max(row["truth below interval"], row["truth above interval"]) > row["allowed per side"]
-    ]
-    over += [row for row in results["epsilon"] if row["refuted honest Gaussian"] > row["allowed"]]
-    results["above the allowance"] = over
     command = f"python -m benchmarks.null_and_coverage --runs {runs} --seed {seed}"
     print(write_result("null_and_coverage", results, seeds=seed, command=command).name)
     for row in over:

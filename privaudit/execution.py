@@ -61,13 +61,17 @@ def _watch_parent(parent: int) -> None:
     os._exit(1)
 
 
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def _start_worker(parent: int) -> None:
     import signal
 
-    import torch
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
+    _one_thread()
     threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
 
 
@@ -91,7 +95,7 @@ def _failure(error: BaseException) -> Failure:
 
 def _executor(workers: int) -> Executor:
     if workers == 0:
-        return ThreadPoolExecutor(1)
+        return ThreadPoolExecutor(1, initializer=_one_thread)
     return ProcessPoolExecutor(
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)
     )

@@ -109,9 +109,7 @@ def plan(
     for start in range(0, len(kinds), per_run):
         together = kinds[start : start + per_run]
         order = rng.permutation(np.asarray(candidates, dtype=np.int64))
-        plantings.append(
-            Planting({kind: order[i * per_kind : (i + 1) * per_kind] for i, kind in enumerate(together)})
-        )
+        plantings.append(Planting({kind: order[i * per_kind : (i + 1) * per_kind] for i, kind in enumerate(together)}))
     return plantings
 
 

@@ -137,7 +137,9 @@ class ReleaseRecord(Settings):
     size: tuple[int, int, int]
     class_counts: dict[str, int]
     identical: tuple[IdenticalPair, ...]
-    common: int = Field(description="released images that equal a member, but are flat or equal a control too: no proof")
+    common: int = Field(
+        description="released images that equal a member, but are flat or equal a control too: no proof"
+    )
     scan: tuple[ScanFinding, ...]
     not_assessed: tuple[str, ...]
     attacks: tuple[AttackRecord, ...]

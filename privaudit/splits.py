@@ -12,9 +12,7 @@ from privaudit.errors import InputError
 from privaudit.images import Dataset
 
 
-def split_rows(
-    units: NDArray[np.int64], counts: Sequence[int], rng: np.random.Generator
-) -> list[NDArray[np.int64]]:
+def split_rows(units: NDArray[np.int64], counts: Sequence[int], rng: np.random.Generator) -> list[NDArray[np.int64]]:
     """Deal whole units, in random order, into parts of these numbers of images; what is over is left out.
 
     A part ends with the unit that fills it, so that a part may hold a few images more than asked for.

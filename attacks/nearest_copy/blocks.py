@@ -13,9 +13,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
-
 from privaudit.attacks.nearest_copy.whole_image import as_floats
+from torch.nn import functional
 
 FLAT = 8.0
 """Windows whose luma has a standard deviation at or under this many levels are not counted."""
@@ -27,6 +26,8 @@ _EXACT_PROJECTIONS = 4
 _KEY_WEIGHTS = (0x1D8E4E27C47D124F, 0x2545F4914F6CDD1D, 0x369DEA0F31A53F85, 0x0B4711F1BB67AE85)
 _ROWS_PER_PRODUCT = 2048
 _RELEASED_PER_PRODUCT = 8192
+
+
 def stride_of(side: int, block: int) -> int:
     """Distance between the windows of a suspect: every alignment for blocks of 4, a quarter block for larger ones.
 

@@ -126,9 +126,7 @@ def _refine(suspects: torch.Tensor, matched: torch.Tensor, found: list[View], st
     """
     height, width = suspects.shape[2:]
     flip = torch.tensor([-1.0 if view.mirrored else 1.0 for view in found])
-    place = torch.tensor(
-        [[view.side, view.right * (1 - view.side), view.down * (1 - view.side)] for view in found]
-    )
+    place = torch.tensor([[view.side, view.right * (1 - view.side), view.down * (1 - view.side)] for view in found])
     best, size = start, [len(suspects), *suspects.shape[1:]]
     steps = torch.tensor([0.06, 2 / width, 2 / height])
     for step in (1.0, 1.0, 0.5):

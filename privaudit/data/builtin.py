@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from privaudit.data.resizing import describe, plural
 from privaudit.errors import InputError, suggestion
 from privaudit.images import Dataset, Images
-from privaudit.data.resizing import describe, plural
 from privaudit.torchvision_compat import import_torchvision
 
 DIGITS_SIZE = 16

@@ -15,13 +15,13 @@ from typing import Literal
 
 from privaudit.data.containers import extras
 from privaudit.data.folders import GROUPS_FILE
-from privaudit.images import Dataset
 from privaudit.data.loading import is_named
 from privaudit.data.npz import KEYS, list_shards
-from privaudit.record import ScanFinding
 from privaudit.data.release_folder import MANIFEST, SOFT_LABELS, read_manifest
 from privaudit.data.resizing import plural
 from privaudit.data.traces import CHANCE, repeated_names, repeated_order
+from privaudit.images import Dataset
+from privaudit.record import ScanFinding
 
 Kind = Literal["metadata", "trailing_bytes", "name_repeats_member", "order_repeats_members", "unexpected_file"]
 

@@ -22,9 +22,9 @@ from privaudit.data.decoding import (
     probe,
     shown_name,
 )
+from privaudit.data.resizing import allocate, conform, describe, most_common_size, plural, resize_notes
 from privaudit.errors import InputError
 from privaudit.images import Dataset, Images
-from privaudit.data.resizing import allocate, conform, describe, most_common_size, plural, resize_notes
 
 GROUPS_FILE = "groups.csv"
 MAX_NAME = 200

@@ -14,15 +14,15 @@ import numpy as np
 
 from privaudit.data.builtin import PREFIX, load_digits, load_torchvision
 from privaudit.data.decoding import Window
-from privaudit.errors import InputError
 from privaudit.data.folders import folder_window, is_hidden, is_image_name, load_folder
-from privaudit.images import Dataset, Images
 from privaudit.data.matching import match_classes, match_release
 from privaudit.data.npy import printable
 from privaudit.data.npz import list_shards, load_npz
-from privaudit.release import Release
 from privaudit.data.release_folder import MANIFEST, load_release_folder, write_release
 from privaudit.data.resizing import conform_all, plural, resize_notes
+from privaudit.errors import InputError
+from privaudit.images import Dataset, Images
+from privaudit.release import Release
 
 __all__ = ["load", "load_release", "match_classes", "match_release", "members_window", "write_release"]
 

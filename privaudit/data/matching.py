@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from privaudit.data.npy import printable
+from privaudit.data.resizing import conform_all, plural, resize_notes
 from privaudit.errors import InputError, suggestion
 from privaudit.images import Dataset, Images
-from privaudit.data.npy import printable
 from privaudit.release import Release
-from privaudit.data.resizing import conform_all, plural, resize_notes
 
 
 def match_classes(members: Dataset, other: Dataset, role: str) -> Dataset:

@@ -21,8 +21,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from privaudit.errors import InputError
 from privaudit.data.resizing import MAX_DATASET_BYTES
+from privaudit.errors import InputError
 
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 10_000

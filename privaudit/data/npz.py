@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.data.decoding import check_inside
-from privaudit.errors import InputError
 from privaudit.data.folders import MAX_NAME
-from privaudit.images import Dataset, Images
 from privaudit.data.npy import Npz, open_npz, printable
 from privaudit.data.resizing import allocate, conform, describe, most_common_size, plural, resize_notes
+from privaudit.errors import InputError
+from privaudit.images import Dataset, Images
 
 MAX_CLASSES = 100_000
 KEYS = ("images", "labels", "class_names", "groups", "soft_labels")

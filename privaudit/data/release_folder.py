@@ -23,13 +23,13 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from privaudit.data.decoding import Window, check_inside
-from privaudit.errors import InputError, suggestion
 from privaudit.data.folders import MAX_NAME, decode_files
-from privaudit.images import Dataset, Images
 from privaudit.data.npy import printable, read_npy
 from privaudit.data.npz import MAX_CLASSES, check_soft_labels, list_shards, load_npz
-from privaudit.release import PrivacyClaim, Release
 from privaudit.data.resizing import describe, plural
+from privaudit.errors import InputError, suggestion
+from privaudit.images import Dataset, Images
+from privaudit.release import PrivacyClaim, Release
 
 MANIFEST = "release.json"
 SOFT_LABELS = "soft_labels.npy"

@@ -82,7 +82,8 @@ def power_curve(
         counts = Tally(
             base + histogram(lost[chosen], depth).cumsum(axis=1),
             base + histogram(above[chosen], depth).cumsum(axis=1),
-            1 - (innocent.sums[dose] + (above[chosen] + lost[chosen]).sum(axis=1) / 2)
+            1
+            - (innocent.sums[dose] + (above[chosen] + lost[chosen]).sum(axis=1) / 2)
             / (innocent.n_members * innocent.n_controls),
             innocent.n_members,
             innocent.n_controls,

@@ -15,11 +15,11 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from privaudit.data.containers import extras
 from privaudit.data.filescan import scan
-from privaudit.images import Dataset, Images
 from privaudit.data.loading import load, write_release
+from privaudit.data.traces import CHANCE, repeated_names, repeated_order
+from privaudit.images import Dataset, Images
 from privaudit.record import ScanFinding
 from privaudit.release import Release
-from privaudit.data.traces import CHANCE, repeated_names, repeated_order
 
 RNG = np.random.default_rng(11)
 SHARED = Path(__file__).parents[3] / "shared"

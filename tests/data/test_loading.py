@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from privaudit import npy, release_folder, resizing
+from privaudit.data import npy, release_folder, resizing
+from privaudit.data.loading import load, load_release, match_classes, match_release, members_window, write_release
 from privaudit.errors import InputError
 from privaudit.images import Dataset, Images
-from privaudit.data.loading import load, load_release, match_classes, match_release, members_window, write_release
 from privaudit.release import PrivacyClaim, Release
 
 SHARED = Path(__file__).parents[3] / "shared"

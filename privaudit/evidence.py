@@ -1,0 +1,124 @@
+"""The evidence of an audit: everything that a judgement needs, so that another policy can judge without attacking again.
+
+It lies in the private half of the run's folder: facts as JSON, scores per unit as `.npz`.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from privaudit.attack import Settings
+from privaudit.errors import InputError
+from privaudit.record import BlindBaseline, DataRecord, Family, IdenticalPair, ScanFinding
+from privaudit.store import atomic_file
+
+FACTS = "evidence.json"
+
+Scores = Mapping[str, NDArray[np.float64]]
+"""Scores per unit of one attack on one release.
+
+    release members, release controls, release fresh     the candidate
+    raw members, raw controls; fresh members, fresh controls
+    plant KIND                                           scores of the planted units
+"""
+
+
+class AttackFacts(Settings):
+    """What is known about an attack's run, beside its scores."""
+
+    name: str
+    version: int
+    settings: dict[str, Any]
+    family: Family
+    threat_model: str
+    reach: int | None
+    seconds: float
+    failure: str | None
+
+
+class ReleaseFacts(Settings):
+    """What is known about a candidate, beside the attacks."""
+
+    name: str
+    images: int
+    size: tuple[int, int, int]
+    class_counts: dict[str, int]
+    claim: dict[str, Any] | None
+    identical: tuple[IdenticalPair, ...]
+    common: int
+    scan: tuple[ScanFinding, ...]
+    not_assessed: tuple[str, ...]
+    attacks: tuple[AttackFacts, ...]
+
+
+class AuditFacts(Settings):
+    """Everything but the scores. member_ids: neutral id of each scored unit of members, in the order of its scores."""
+
+    releases: tuple[ReleaseFacts, ...]
+    data: DataRecord
+    blind_baseline: BlindBaseline | None
+    exchangeability: Literal["random split", "assumed", "no controls"]
+    member_ids: tuple[str, ...]
+    attacked: bool
+    seed: int
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class AuditEvidence:
+    """Facts, and the scores by (release name, attack name)."""
+
+    facts: AuditFacts
+    scores: Mapping[tuple[str, str], Scores]
+
+
+def save(evidence: AuditEvidence, folder: Path) -> None:
+    """Write the evidence into a private folder; the facts come last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for (release, attack), scores in evidence.scores.items():
+        with atomic_file(folder / _file(evidence.facts, release, attack)) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, **scores)  # type: ignore[arg-type]
+    with atomic_file(folder / FACTS) as partial:
+        partial.write_text(json.dumps(evidence.facts.model_dump(mode="json"), indent=1, sort_keys=True))
+
+
+def load(folder: Path) -> AuditEvidence:
+    """Read the evidence of a finished run. Raises InputError where there is none, or it is damaged."""
+    try:
+        facts = AuditFacts.model_validate_json((folder / FACTS).read_text())
+    except FileNotFoundError:
+        raise InputError(
+            "This is no finished run: its private/evidence folder is missing. Give the folder that an audit wrote "
+            "with --out; sharing the share/ half alone is not enough to judge again."
+        ) from None
+    except (ValidationError, OSError) as error:
+        raise InputError(f"The evidence of this run cannot be read: {str(error).splitlines()[0]}.") from None
+    scores: dict[tuple[str, str], Scores] = {}
+    for release in facts.releases:
+        for attack in release.attacks:
+            path = folder / _file(facts, release.name, attack.name)
+            if attack.failure is None and facts.attacked:
+                scores[release.name, attack.name] = _read(path)
+    return AuditEvidence(facts, scores)
+
+
+def _read(path: Path) -> Scores:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"The scores in '{path.name}' of this run are missing or damaged: {error}.") from None
+
+
+def _file(facts: AuditFacts, release: str, attack: str) -> str:
+    names = [part.name for part in facts.releases]
+    return f"scores-{names.index(release):02d}-{attack}.npz"

@@ -1,0 +1,265 @@
+"""From scores to the finding of one attack on one release."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from privaudit import seeds
+from privaudit.evidence import AttackFacts, Scores
+from privaudit.record import (
+    ArmRecord,
+    AttackRecord,
+    Count,
+    ExposedShare,
+    FreshCheck,
+    IdenticalPair,
+    Power,
+    Suspected,
+    Unit,
+)
+from privaudit.statistics.detection import TOP_K, Detection, detect, holm, two_sided
+from privaudit.statistics.exposure import auc_estimate, exposed_share, leakage, suspected_list, tpr_estimate
+from privaudit.statistics.power import Innocent, detection_limit, power_curve
+from privaudit.statistics.reach import detectable_share, endpoint, hits_at
+from privaudit.statistics.rule import ALPHA_FAIL, Reasons, Rule, apply_rule
+from privaudit.statistics.tally import Tally, placements, tally
+
+Arm = Literal["release", "raw", "fresh"]
+_ARMS: tuple[Arm, ...] = ("release", "raw", "fresh")
+_PLANT = "plant "
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One attack on one release: its facts and its scores (None: the attack did not finish)."""
+
+    facts: AttackFacts
+    scores: Scores | None
+
+
+def arm_scores(scores: Scores, arm: Arm) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of members and of controls in one arm; fresh images are controls in the release arm."""
+    members, controls = scores[f"{arm} members"], scores[f"{arm} controls"]
+    if arm == "release" and "release fresh" in scores:
+        controls = np.concatenate([controls, scores["release fresh"]])
+    return members, controls
+
+
+def has_arm(scores: Scores, arm: Arm) -> bool:
+    """Whether the attack was run on this arm."""
+    return f"{arm} members" in scores
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    record: ArmRecord
+    counts: Tally
+    reasons: Reasons
+
+
+def _detections(cases: Sequence[Case], arm: Arm) -> dict[str, tuple[Tally, Detection, float]]:
+    """For each attack that ran on the arm: tally, tests, and p after Holm over the attacks of its family."""
+    found: dict[str, tuple[Tally, Detection, float]] = {}
+    for family in ("holds_release", "mediated"):
+        mine = [case for case in cases if case.facts.family == family]
+        ran = [case for case in mine if case.scores is not None and has_arm(case.scores, arm)]
+        tallies = {
+            case.facts.name: tally(placements(*arm_scores(case.scores, arm))) for case in ran if case.scores is not None
+        }
+        tests = {name: detect(counts) for name, counts in tallies.items()}
+        # An attack of the declared family that did not finish still counts in the correction.
+        p_values = [float(tests[c.facts.name].p[0]) if c.facts.name in tests else 1.0 for c in mine]
+        for case, adjusted in zip(mine, holm(p_values), strict=True):
+            name = case.facts.name
+            if name in tests:
+                found[name] = tallies[name], tests[name], adjusted
+    return found
+
+
+def _judge_arm(
+    case: Case, arm: Arm, unit: Unit, rule: Rule, counts: Tally, detection: Detection, adjusted: float
+) -> _Judged:
+    members, controls = arm_scores(case.scores, arm)  # type: ignore[arg-type]
+    reasons = apply_rule(counts, rule, detection, np.array([adjusted]))
+    verdict: Literal["pass", "fail", "inconclusive"] = "pass"
+    if reasons.fail[0]:
+        verdict = "fail"
+    elif reasons.inconclusive[0]:
+        verdict = "inconclusive"
+    hits = None
+    reach = endpoint(case.facts.reach, len(members), len(controls))
+    if case.facts.family == "mediated" and reach is not None:
+        hits, hits_p = hits_at(members, controls, reach, unit)
+        verdict = "fail" if hits_p * rule.family <= ALPHA_FAIL else "pass"
+    record = ArmRecord(
+        verdict=verdict,
+        p=float(detection.p[0]),
+        p_holm=adjusted,
+        r0=Count(members=int(detection.r0[0]), among=len(members), p=float(detection.r0_p[0])),
+        top20=None
+        if detection.top20 is None
+        else Count(members=int(detection.top20[0]), among=TOP_K, p=float(detection.top20_p[0])),
+        auc=auc_estimate(members, controls, unit),
+        auc_p=float(detection.auc_p[0]),
+        tpr_at_1pct_fpr=tpr_estimate(counts, unit),
+        hits_at_reach=hits,
+    )
+    return _Judged(record, counts, reasons)
+
+
+def fresh_checks(cases: Sequence[Case]) -> tuple[FreshCheck, ...]:
+    """Two-sided tests on the fresh arm, Holm over the attacks at .01: members and controls must look alike there."""
+    tests: list[tuple[str, float, float]] = []
+    for case in cases:
+        if case.scores is not None and has_arm(case.scores, "fresh"):
+            auc_p, top_p = two_sided(tally(placements(*arm_scores(case.scores, "fresh"))))
+            tests.append((case.facts.name, auc_p, top_p))
+    adjusted = holm([min(1.0, 2 * min(auc_p, top_p)) for _, auc_p, top_p in tests])
+    return tuple(
+        FreshCheck(attack=name, auc_p=auc_p, top20_p=top_p, p_holm=p, passed=p > ALPHA_FAIL)
+        for (name, auc_p, top_p), p in zip(tests, adjusted, strict=True)
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _arm_reasons(judged: _Judged, rule: Rule) -> list[str]:
+    record, reasons, said = judged.record, judged.reasons, []
+    if reasons.detected[0]:
+        said.append(f"it ranks members above controls better than chance (p = {record.p_holm:.2g} after Holm)")
+    elif reasons.doubtful[0]:
+        said.append(f"its ranking is doubtful (p = {record.p_holm:.2g} after Holm)")
+    if reasons.listed[0]:
+        said.append(f"it names members at a false discovery rate of {_percent(rule.q)}")
+    tpr = record.tpr_at_1pct_fpr
+    if reasons.above_limit[0]:
+        said.append(
+            f"it exposes at least {_percent(tpr.low)} of the members at 1 % false accusations; the limit is "
+            f"{_percent(rule.tpr_limit)}"
+        )
+    elif reasons.not_below_limit[0]:
+        said.append(
+            f"up to {_percent(tpr.high)} of the members may be exposed at 1 % false accusations; the limit is "
+            f"{_percent(rule.tpr_limit)}"
+        )
+    if reasons.on_top[0] and not reasons.detected[0]:
+        said.append(
+            f"{record.r0.members} members lie closer to the release than every control (chance: p = {record.r0.p:.2g})"
+        )
+    return said
+
+
+def _power(case: Case, innocent: Innocent, rule: Rule, unit: Unit, seed: int) -> dict[str, tuple[Power, ...]]:
+    if case.scores is None or case.facts.family == "mediated":
+        return {}
+    _, controls = arm_scores(case.scores, "release")
+    return {
+        name.removeprefix(_PLANT): power_curve(
+            placements(scores, controls), innocent, rule, unit, seeds.generator(seed, "power", case.facts.name, name)
+        )
+        for name, scores in case.scores.items()
+        if name.startswith(_PLANT)
+    }
+
+
+def _no_support(case: Case, arms: dict[Arm, ArmRecord | None], limits: dict[str, Power | None]) -> tuple[str, ...]:
+    if case.facts.family == "mediated":
+        return ("it does not hold the release: it can fail a candidate, its silence says little",)
+    missing = []
+    raw, fresh = arms["raw"], arms["fresh"]
+    if raw is None or raw.verdict != "fail":
+        missing.append("no power: it does not fail the originals themselves")
+    if fresh is None or fresh.verdict == "fail":
+        missing.append("not valid: it fails images of strangers")
+    if not any(limits.values()):
+        missing.append("no power: it found no kind of planted member in this candidate, up to 20 % of the members")
+    return tuple(missing)
+
+
+def find(
+    cases: Sequence[Case],
+    rule_of: dict[str, Rule],
+    member_ids: Sequence[str],
+    identical: tuple[IdenticalPair, ...],
+    innocent: Innocent,
+    unit: Unit,
+    valid: bool,
+    seed: int,
+) -> list[AttackRecord]:
+    """The findings of all attacks on one release. valid: whether members and controls can be compared."""
+    detections = {arm: _detections(cases, arm) for arm in _ARMS}
+    records = []
+    for case in cases:
+        facts, rule = case.facts, rule_of[case.facts.family]
+        judged: dict[Arm, _Judged | None] = {
+            arm: _judge_arm(case, arm, unit, rule, *found[facts.name]) if facts.name in found else None
+            for arm, found in detections.items()
+        }
+        arms: dict[Arm, ArmRecord | None] = {arm: part.record if part else None for arm, part in judged.items()}
+        release = judged["release"]
+        curves = _power(case, innocent, rule, unit, seed)
+        limits = {kind: detection_limit(curve) for kind, curve in curves.items()}
+        holds = facts.family == "holds_release"
+        reasons: list[str] = []
+        verdict: Literal["pass", "fail", "inconclusive", "incomplete"] = "incomplete"
+        exposed: ExposedShare | None = None
+        scale, suspected, closest = None, [], []
+        if facts.failure is not None or release is None or case.scores is None:
+            reasons.append(f"it did not finish: {facts.failure or 'no scores'}")
+        else:
+            verdict = release.record.verdict
+            reasons = _arm_reasons(release, rule) if holds else _mediated_reasons(release, facts, rule)
+            exposed = exposed_share(release.record.tpr_at_1pct_fpr)
+            members, controls = arm_scores(case.scores, "release")
+            placed = placements(members, controls)
+            suspected = suspected_list(placed, rule.q) if holds else []
+            closest = [member_ids[row] for row in np.flatnonzero(placed.above + placed.tied == 0)]
+            if judged["raw"] is not None:
+                same = tally(placements(members, case.scores["release controls"]))
+                scale = leakage(same, judged["raw"].counts, unit)
+            if not valid and verdict in ("fail", "inconclusive", "pass"):
+                verdict = "inconclusive"
+                reasons.append("not valid here: members and controls differ even where nothing leaks")
+        no_support = _no_support(case, arms, limits)
+        records.append(
+            AttackRecord(
+                name=facts.name,
+                version=facts.version,
+                settings=facts.settings,
+                verdict=verdict,
+                reasons=tuple(reasons),
+                family=facts.family,
+                supports_pass=not no_support and facts.failure is None and valid,
+                no_support=no_support,
+                threat_model=facts.threat_model,
+                seconds=facts.seconds,
+                arms=arms,
+                exposed_share=exposed,
+                leakage=scale,
+                detection_limit=limits,
+                power=curves,
+                identical=identical if holds else (),
+                suspected=tuple(Suspected(id=member_ids[row], fdr=rate) for row, rate in suspected),
+                suspected_q=rule.q,
+                closest=tuple(closest),
+            )
+        )
+    return records
+
+
+def _mediated_reasons(judged: _Judged, facts: AttackFacts, rule: Rule) -> list[str]:
+    record = judged.record
+    if record.verdict == "fail":
+        return ["its best-scored suspects are members more often than chance allows"]
+    share = None
+    if record.hits_at_reach is not None and facts.reach is not None:
+        share = detectable_share(facts.reach, record.auc.n_members, record.auc.n_controls)
+    if share is None:
+        return ["silent; with this reach it could not have shown a leak of any size"]
+    return [f"silent; it would have found at least {_percent(share)} verbatim copies with 95 % power"]

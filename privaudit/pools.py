@@ -1,0 +1,138 @@
+"""Who is scored against whom: members and controls made comparable, suspects chosen, units of counting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privaudit import seeds
+from privaudit.duplicates import linked, straddling
+from privaudit.errors import InputError
+from privaudit.images import Dataset, concatenate
+from privaudit.record import Unit
+from privaudit.splits import share_out
+
+CONTROL_SHARES = {"scored": 0.6, "fresh": 0.2, "reference": 0.2}
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Pools:
+    """The data of an audit.
+
+    scored_*: rows of the suspects. straddling_members: rows not assessed, because a control is nearly the same image
+    or shows the same person; left_out_controls: how many controls and fresh images that took with it.
+    """
+
+    members: Dataset
+    controls: Dataset
+    fresh: Dataset
+    reference: Dataset
+    scored_members: Rows
+    scored_controls: Rows
+    scored_fresh: Rows
+    straddling_members: Rows
+    left_out_controls: int
+    near_duplicate_threshold: float
+    unit: Unit
+
+    def units(self, part: str) -> NDArray[np.str_]:
+        """Unit of each scored row of 'members', 'controls' or 'fresh'."""
+        data: Dataset = getattr(self, part)
+        rows: Rows = getattr(self, f"scored_{part}")
+        return data.units[rows]
+
+    def count(self, *parts: str) -> int:
+        """Scored units in these parts together."""
+        return sum(len(np.unique(self.units(part))) for part in parts)
+
+
+def _sample(data: Dataset, rows: Rows, most: int, rng: np.random.Generator) -> Rows:
+    """At most `most` rows: whole units in random order, dealt class by class in proportion."""
+    if len(rows) <= most:
+        return rows
+    units = data.units[rows]
+    names, first, number = np.unique(units, return_index=True, return_inverse=True)
+    label = data.images.labels[rows][first]
+    order = rng.permutation(len(names))
+    # Place of each unit within its class, as a share of the class: equal shares of all classes come first.
+    place = np.empty(len(names))
+    for value in np.unique(label):
+        own = order[label[order] == value]
+        place[own] = (np.arange(len(own)) + rng.random()) / len(own)
+    sizes = np.bincount(number)
+    chosen = np.argsort(place, kind="stable")
+    kept = chosen[np.cumsum(sizes[chosen]) <= most]
+    return rows[np.isin(number, kept)]
+
+
+def split_controls(controls: Dataset, fresh: Dataset | None, reference: Dataset | None, seed: int) -> list[Dataset]:
+    """Controls, fresh and reference: what is not given is split off the controls once, by seed and by unit."""
+    needed = {
+        name: share
+        for name, share in CONTROL_SHARES.items()
+        if name == "scored" or (name == "fresh" and fresh is None) or (name == "reference" and reference is None)
+    }
+    if len(needed) == 1:
+        parts = [controls]
+    else:
+        total = sum(needed.values())
+        rng = seeds.generator(seed, "split of the controls")
+        parts = share_out(controls, [share / total for share in needed.values()], rng)
+    named = dict(zip(needed, parts, strict=True))
+    return [named["scored"], named.get("fresh", fresh), named.get("reference", reference)]  # type: ignore[list-item]
+
+
+def make_pools(
+    members: Dataset,
+    controls: Dataset,
+    fresh: Dataset | None,
+    reference: Dataset | None,
+    *,
+    max_suspects: int,
+    seed: int,
+) -> Pools:
+    """Split the controls, leave out straddling pairs from both sides, and choose the suspects."""
+    parts = split_controls(controls, fresh, reference, seed)
+    if min(len(part) for part in parts) == 0:
+        raise InputError(
+            f"{len(controls)} controls are too few to be shared out into controls, fresh and reference images. Give "
+            "more, or give --fresh and --reference."
+        )
+    scored, fresh_part, own = parts
+    pooled = concatenate([members.images, scored.images, fresh_part.images])
+    pairs, threshold = linked(pooled)
+    all_units = [
+        np.char.add(f"{name} ", data.units) if data.groups is None else _prefixed(name, data)
+        for name, data in (("m", members), ("c", scored), ("f", fresh_part))
+    ]
+    out = straddling(all_units, pairs, len(members))
+    ends = np.cumsum([len(members), len(scored), len(fresh_part)])
+    out_members, out_controls, out_fresh = np.split(out, ends[:-1])
+
+    def suspects(name: str, data: Dataset, left_out: NDArray[np.bool_], most: int) -> Rows:
+        rows = np.flatnonzero(~left_out)
+        return _sample(data, rows, most, seeds.generator(seed, "suspects", name))
+
+    controls_rows = suspects("controls", scored, out_controls, max_suspects)
+    return Pools(
+        members,
+        scored,
+        fresh_part,
+        own,
+        suspects("members", members, out_members, max_suspects),
+        controls_rows,
+        suspects("fresh", fresh_part, out_fresh, max_suspects),
+        np.flatnonzero(out_members),
+        int(out_controls.sum() + out_fresh.sum()),
+        threshold,
+        "image" if members.groups is None else "person",
+    )
+
+
+def _prefixed(name: str, data: Dataset) -> NDArray[np.str_]:
+    """Units that agree between datasets exactly where the group is the same."""
+    return np.where(np.char.startswith(data.units, "group "), data.units, np.char.add(f"{name} ", data.units))
