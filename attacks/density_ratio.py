@@ -57,10 +57,12 @@ def log_density(rows: torch.Tensor, centres: torch.Tensor, bandwidth: float) -> 
     """Log of a Gaussian kernel density at each row, float32 [N]."""
     dimensions = rows.shape[1]
     constant = -0.5 * dimensions * np.log(2 * np.pi * bandwidth**2) - np.log(len(centres))
-    parts = []
-    for block in rows.split(_ROWS_PER_BLOCK):
-        parts.append(torch.logsumexp(-0.5 * (_distances(block, centres) / bandwidth) ** 2, dim=1) + constant)
-    return torch.cat(parts)
+    return constant + torch.cat(
+        [
+            torch.logsumexp(-0.5 * (_distances(block, centres) / bandwidth) ** 2, dim=1)
+            for block in rows.split(_ROWS_PER_BLOCK)
+        ]
+    )
 
 
 def silverman(rows: torch.Tensor) -> float:
@@ -97,7 +99,7 @@ def gen_lra(suspects: torch.Tensor, release: torch.Tensor, reference: torch.Tens
 
 
 def neighbours(suspects: torch.Tensor, release: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Calibrated nearest neighbours: log of mean distance to the nearest own images over that to the nearest released."""
+    """Calibrated nearest neighbours: log distances to the nearest own images less those to the nearest released."""
     parts = []
     for block in suspects.split(_ROWS_PER_BLOCK):
         logs = [
@@ -141,23 +143,20 @@ class DensityRatio(ReleaseAttack):
             )
         embed = Embedding([own.reference, seen.images], self.dimensions)
         release, reference = embed(seen.images), embed(own.reference)
-        # Equal pools: nearest-neighbour distances and kernel densities depend on their size.
-        size = min(len(release), len(reference))
-        pools = [
-            rows[torch.from_numpy(own.generator.permutation(len(rows))[: max(size, 2)])]
-            if self.score == "domias"
-            else rows
-            for rows in (release, reference)
-        ]
+        size = max(2, min(len(release), len(reference)))
+        if self.score == "domias":  # a kernel density depends on the size of its pool
+            release, reference = (
+                rows[torch.from_numpy(own.generator.permutation(len(rows))[:size])] for rows in (release, reference)
+            )
         best = None
         for pixels in (suspects.pixels, suspects.pixels[:, :, ::-1]):
             rows = embed(Images(pixels, suspects.labels))
             if self.score == "neighbours":
-                score = neighbours(rows, *pools)
+                score = neighbours(rows, release, reference)
             elif self.score == "gen-lra":
-                score = gen_lra(rows, *pools, self.nearest)
+                score = gen_lra(rows, release, reference, self.nearest)
             else:
-                score = domias(rows, *pools)
+                score = domias(rows, release, reference)
             best = score if best is None else torch.maximum(best, score)
             own.progress("densities", 1.0)
         if best is None:

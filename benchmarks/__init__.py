@@ -1,1 +1,1 @@
-"""Benchmarks: each module runs as `python -m benchmarks.NAME` and writes benchmarks/results/NAME.json."""
+"""Benchmarks: speed, strength and honesty against stated bars; raw results in `results/`."""

@@ -39,16 +39,21 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def write_result(name: str, results: Mapping[str, Any], *, seeds: int | Sequence[int], command: str) -> Path:
-    """Write benchmarks/results/NAME.json; `dirty`: the code differs from the commit (earlier results do not count)."""
+def commit() -> str | None:
+    """Commit of the code, '+changes' where it differs from it (earlier results do not count)."""
+    head = _git("rev-parse", "HEAD")
     changed = _git("status", "--porcelain", "--", ":/", ":(exclude)results")
+    return head if head is None or not changed else f"{head}+changes"
+
+
+def write_result(name: str, results: Mapping[str, Any], *, seeds: int | Sequence[int], command: str) -> Path:
+    """Write benchmarks/results/NAME.json."""
     record = {
         "name": name,
         "command": command,
         "seeds": seeds,
         "date": datetime.now(UTC).date().isoformat(),
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": changed is None or bool(changed),
+        "commit": commit(),
         "machine": machine(),
         "results": results,
     }

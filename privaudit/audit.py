@@ -19,11 +19,11 @@ from privaudit.execution import Failure, Task, run
 from privaudit.identical import identical_copies
 from privaudit.images import Dataset, Images, concatenate
 from privaudit.manifest import commit, processor, result_facts, versions
-from privaudit.plants import Planting, plan, planted
+from privaudit.plants import KINDS, Planting, plan, planted
 from privaudit.plugins import make_attack
 from privaudit.policy import Policy
 from privaudit.pools import Pools, make_pools
-from privaudit.record import BlindBaseline, DataRecord, IdenticalPair, ScanFinding
+from privaudit.record import BlindBaseline, DataRecord, Exchangeability, IdenticalPair, ScanFinding, Unit
 from privaudit.release import Release
 from privaudit.statistics.units import unit_scores
 from privaudit.store import Entry, Store, key_of
@@ -47,7 +47,7 @@ class Candidate:
 class Plan:
     """An audit before anything is attacked. attacks: names with settings; the declared family of tests.
 
-    max_suspects: images scored per side at most. random_split: members and controls were split at random by privaudit.
+    kinds: kinds of plants that are tried. max_suspects: images scored per side at most. random_split: members and controls were split at random by privaudit.
     """
 
     members: Dataset
@@ -63,6 +63,7 @@ class Plan:
     random_split: bool = False
     notes: tuple[str, ...] = ()
     workers: int = 0
+    kinds: tuple[str, ...] = tuple(KINDS)
 
     def facts(self) -> dict[str, Any]:
         """What the result depends on, JSON-able, without paths: written down before anything is scored."""
@@ -81,6 +82,7 @@ class Plan:
             "effort": self.effort,
             "seed": self.seed,
             "max_suspects": self.max_suspects,
+            "plants": list(self.kinds),
         }
 
 
@@ -198,7 +200,8 @@ class _Runner:
     def _plantings(self, n_release: int) -> list[Planting]:
         rows = self.pools.scored_members
         _, first = np.unique(self.pools.units("members"), return_index=True)
-        return plan([int(row) for row in rows[np.sort(first)]], n_release, seeds.generator(self.plan.seed, "planting"))
+        one_each = [int(row) for row in rows[np.sort(first)]]
+        return plan(one_each, n_release, seeds.generator(self.plan.seed, "planting"), self.plan.kinds)
 
     def _task(self, cell: _Cell, function: str, inputs: dict[str, dict[str, str]]) -> Task:
         attack = self.attacks[cell.attack]
@@ -279,7 +282,7 @@ class _Runner:
 
 def _data_record(plan_: Plan, pools: Pools | None) -> DataRecord:
     members = plan_.members
-    unit = "image" if members.groups is None else "person"
+    unit: Unit = "image" if members.groups is None else "person"
     if pools is None:
         return DataRecord(
             members=len(members),
@@ -408,7 +411,9 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
         and record.scored_controls + record.scored_fresh >= policy.minimum_controls
     )
     manifest = _manifest(plan_, store)
-    exchangeability = "no controls" if pools is None else "random split" if plan_.random_split else "assumed"
+    exchangeability: Exchangeability = (
+        "no controls" if pools is None else "random split" if plan_.random_split else "assumed"
+    )
     if pools is None or not enough:
         facts = AuditFacts(
             releases=tuple(releases),

@@ -1,4 +1,4 @@
-"""The evidence of an audit: everything that a judgement needs, so that another policy can judge without attacking again.
+"""The evidence of an audit: all that a judgement needs, so that another policy can judge without attacking again.
 
 It lies in the private half of the run's folder: facts as JSON, scores per unit as `.npz`.
 """
@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from privaudit.attack import Settings
 from privaudit.errors import InputError
-from privaudit.record import BlindBaseline, DataRecord, Family, IdenticalPair, ScanFinding
+from privaudit.record import BlindBaseline, DataRecord, Exchangeability, Family, IdenticalPair, ScanFinding
 from privaudit.store import atomic_file
 
 FACTS = "evidence.json"
@@ -66,7 +66,7 @@ class AuditFacts(Settings):
     releases: tuple[ReleaseFacts, ...]
     data: DataRecord
     blind_baseline: BlindBaseline | None
-    exchangeability: Literal["random split", "assumed", "no controls"]
+    exchangeability: Exchangeability
     member_ids: tuple[str, ...]
     attacked: bool
     seed: int

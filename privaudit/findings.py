@@ -91,10 +91,13 @@ def _judge_arm(
     elif reasons.inconclusive[0]:
         verdict = "inconclusive"
     hits = None
-    reach = endpoint(case.facts.reach, len(members), len(controls))
-    if case.facts.family == "mediated" and reach is not None:
-        hits, hits_p = hits_at(members, controls, reach, unit)
-        verdict = "fail" if hits_p * rule.family <= ALPHA_FAIL else "pass"
+    if case.facts.family == "mediated":
+        reach = endpoint(case.facts.reach, len(members), len(controls))
+        if reach is not None:
+            hits, hits_p = hits_at(members, controls, reach, unit)
+            verdict = "fail" if hits_p * rule.family <= ALPHA_FAIL else "pass"
+        elif verdict == "inconclusive":  # a mediated attack can fail a release or be silent
+            verdict = "pass"
     record = ArmRecord(
         verdict=verdict,
         p=float(detection.p[0]),

@@ -17,6 +17,7 @@ SCHEMA = 1
 Verdict = Literal["pass", "fail", "inconclusive", "incomplete"]
 Unit = Literal["image", "person"]
 Family = Literal["holds_release", "mediated"]
+Exchangeability = Literal["random split", "assumed", "no controls"]
 
 
 class Estimate(Settings):
@@ -170,7 +171,7 @@ class Validity(Settings):
 
     blind_baseline: BlindBaseline | None
     fresh: tuple[FreshCheck, ...]
-    exchangeability: Literal["random split", "assumed", "no controls"]
+    exchangeability: Exchangeability
     passed: bool
 
 

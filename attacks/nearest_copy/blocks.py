@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 import torch
@@ -22,18 +23,18 @@ FLAT = 8.0
 _IMAGES_PER_BLOCK = 256
 _WINDOWS_PER_SIDE = 29
 _TABLE_BITS = 26
-_EXACT_PROJECTIONS = 4
-_KEY_WEIGHTS = (0x1D8E4E27C47D124F, 0x2545F4914F6CDD1D, 0x369DEA0F31A53F85, 0x0B4711F1BB67AE85)
-_ROWS_PER_PRODUCT = 2048
+_EXACT_PROJECTIONS = 3
+_KEY_WEIGHTS = (0x1D8E4E27C47D124F, 0x2545F4914F6CDD1D, 0x369DEA0F31A53F85)
 _RELEASED_PER_PRODUCT = 8192
 
 
 def stride_of(side: int, block: int) -> int:
-    """Distance between the windows of a suspect: every alignment for blocks of 4, a quarter block for larger ones.
+    """Distance between the windows of a suspect that are looked up: a quarter block, at least two pixels.
 
-    Larger images are sampled more coarsely; the windows of the release are always taken at every alignment.
+    Larger images are sampled more coarsely. The windows of the release are always taken at every alignment, so that a
+    copied block is met wherever it comes to lie, if it is larger than the window by the stride less one.
     """
-    return max(block // 4, -(-(side - block) // _WINDOWS_PER_SIDE))
+    return max(2, block // 4, -(-(side - block) // _WINDOWS_PER_SIDE))
 
 
 @lru_cache(maxsize=16)
@@ -45,6 +46,11 @@ def _exact_filters(block: int, channels: int) -> torch.Tensor:
     size = (_EXACT_PROJECTIONS, channels, block, block)
     weights = rng.integers(1, largest + 1, size) * rng.choice([-1, 1], size)
     return torch.from_numpy(weights).float()
+
+
+def _some(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    for start in range(0, len(pixels), _IMAGES_PER_BLOCK):
+        yield pixels[start : start + _IMAGES_PER_BLOCK]
 
 
 def _keys(pixels: NDArray[np.uint8], block: int, stride: int) -> torch.Tensor:
@@ -69,13 +75,8 @@ def _textured(pixels: NDArray[np.uint8], block: int, stride: int) -> torch.Tenso
     return (window_mean(luma * luma) - mean * mean)[:, 0] > (FLAT / 255) ** 2
 
 
-def _some(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    for start in range(0, len(pixels), _IMAGES_PER_BLOCK):
-        yield pixels[start : start + _IMAGES_PER_BLOCK]
-
-
 def _found(keys: NDArray[np.int64], release: NDArray[np.uint8], block: int) -> NDArray[np.bool_]:
-    """Which of the keys occur among the windows of the release, mirrored or not: by a table of low bits, then exactly."""
+    """Which of the keys occur in the release, mirrored or not: by a table of their low bits first, then exactly."""
     low = (1 << _TABLE_BITS) - 1
     table = np.zeros(1 << _TABLE_BITS, dtype=bool)
     table[keys & low] = True
@@ -140,22 +141,34 @@ def likeness(
     height, width = (min(pair) for pair in zip(suspects.shape[1:3], release.shape[1:3], strict=True))
     if block > min(height, width):
         return np.zeros(len(suspects))
-    private, released = as_floats(suspects), as_floats(release)
-    total, counted = torch.zeros(len(suspects)), torch.zeros(len(suspects))
-    for top in range(0, height - block + 1, block):
-        for left in range(0, width - block + 1, block):
+    score = []
+    released = torch.cat([as_floats(part) for part in _some(release)])
+    blocks = [(top, left) for top in range(0, height - block + 1, block) for left in range(0, width - block + 1, block)]
+    others: dict[tuple[int, int], torch.Tensor] = {}
+    if not everywhere:
+        others = {place: _standard_blocks(released, *place, block)[0] for place in blocks}
+    for part in _some(suspects):
+        private = as_floats(part)
+        total, counted = torch.zeros(len(part)), torch.zeros(len(part))
+        for top, left in blocks:
             rows, contrast = _standard_blocks(private, top, left, block)
-            best = torch.zeros(len(suspects))
-            tops, lefts = (range(height - block + 1), range(width - block + 1)) if everywhere else ((top,), (left,))
-            for other_top in tops:
-                for other_left in lefts:
-                    others, _ = _standard_blocks(released, other_top, other_left, block)
-                    for start in range(0, len(rows), _ROWS_PER_PRODUCT):
-                        part = slice(start, start + _ROWS_PER_PRODUCT)
-                        for piece in others.split(_RELEASED_PER_PRODUCT):
-                            best[part] = torch.maximum(best[part], (rows[part] @ piece.T).amax(1).float())
+            if everywhere:
+                places = product(range(height - block + 1), range(width - block + 1))
+                best = torch.zeros(len(part))
+                for place in places:
+                    best = torch.maximum(best, _best(rows, _standard_blocks(released, *place, block)[0]))
+            else:
+                best = _best(rows, others[top, left])
             textured = (contrast > FLAT).float()
             total -= torch.log1p(-best.clamp(max=0.999)) * textured
             counted += textured
-    blocks = (height // block) * (width // block)
-    return np.asarray((total / counted.clamp_min(max(1.0, blocks / 4))).double().numpy())
+        score.append(total / counted.clamp_min(max(1.0, len(blocks) / 4)))
+    return np.asarray(torch.cat(score).double().numpy())
+
+
+def _best(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Largest product of each row with any other row, at least 0."""
+    best = torch.zeros(len(rows))
+    for piece in others.split(_RELEASED_PER_PRODUCT):
+        best = torch.maximum(best, (rows @ piece.T).amax(1).float())
+    return best

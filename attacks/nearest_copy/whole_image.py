@@ -7,6 +7,7 @@ few at full resolution, and shifts and scales the very best of them to meet copi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -18,7 +19,8 @@ from torch.nn import functional
 _SEARCH_SIDE = 32
 _COARSE_LUMA = 12
 _COARSE_CHROMA = 4
-_SUSPECTS_PER_BLOCK = 2048
+IMAGES_PER_BLOCK = 1024
+_ROWS_PER_PRODUCT = 2048
 _RELEASED_PER_BLOCK = 8192
 _REFINED_SHARE = 0.15
 
@@ -50,6 +52,12 @@ def views(fine: bool) -> list[View]:
     return [View(side, down, right, mirrored) for (side, down, right) in crops for mirrored in (False, True)]
 
 
+def some(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """The images in blocks, so that memory is bounded by a block and not by the dataset."""
+    for start in range(0, len(pixels), IMAGES_PER_BLOCK):
+        yield pixels[start : start + IMAGES_PER_BLOCK]
+
+
 def as_floats(pixels: NDArray[np.uint8]) -> torch.Tensor:
     """Float32 NCHW in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).float().div_(255)
@@ -72,54 +80,72 @@ def _standardised(images: torch.Tensor) -> torch.Tensor:
     return rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-6)
 
 
-def _planes(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Luma and the differences of the colours from it, at no more than the search's resolution."""
-    size = tuple(min(_SEARCH_SIDE, side) for side in images.shape[2:])
+def _search_size(images: torch.Tensor) -> tuple[int, int]:
+    return min(_SEARCH_SIDE, int(images.shape[2])), min(_SEARCH_SIDE, int(images.shape[3]))
+
+
+def _small(images: torch.Tensor) -> torch.Tensor:
+    """Rows of pixels at no more than the search's resolution; bfloat16 holds 8-bit values exactly enough."""
+    size = _search_size(images)
     if size != tuple(images.shape[2:]):
-        images = torch.cat([functional.adaptive_avg_pool2d(part, size) for part in images.split(_SUSPECTS_PER_BLOCK)])
-    luma = images.mean(1, keepdim=True)
-    return luma, images - luma if images.shape[1] == 3 else None
+        images = functional.adaptive_avg_pool2d(images, size)
+    return images.flatten(1).bfloat16()
 
 
-def _features(planes: tuple[torch.Tensor, torch.Tensor | None], part: slice, view: View) -> torch.Tensor:
-    """Features of one view whose products approximate correlations; unit rows, bfloat16."""
-    luma, chroma = planes
-    top, left, rows, columns = view.window(*luma.shape[2:])
+def _projection(size: tuple[int, int], channels: int, view: View) -> torch.Tensor:
+    """Matrix from the pixels of an image to the features of one view: its pooled luma, and its pooled colours.
 
-    def pooled(plane: torch.Tensor, side: int) -> torch.Tensor:
-        seen = plane[part, :, top : top + rows, left : left + columns]
-        if view.mirrored:
-            seen = seen.flip(3)
-        return functional.adaptive_avg_pool2d(seen, (side, side)).flatten(1)
+    The mean is taken out, so that products of normalised features approximate correlations. [pixels, features].
+    """
+    height, width = size
+    basis = torch.eye(height * width).reshape(-1, 1, height, width)
+    top, left, rows, columns = view.window(height, width)
+    seen = basis[:, :, top : top + rows, left : left + columns]
+    if view.mirrored:
+        seen = seen.flip(3)
 
-    features = pooled(luma, _COARSE_LUMA)
-    features = features - features.mean(1, keepdim=True)
-    if chroma is not None:
-        features = torch.cat([features, pooled(chroma, _COARSE_CHROMA) * (_COARSE_LUMA / _COARSE_CHROMA / 3**0.5)], 1)
-    return (features / features.norm(dim=1, keepdim=True).clamp_min(1e-6)).bfloat16()
+    def pooled(side: int) -> torch.Tensor:
+        means = functional.adaptive_avg_pool2d(seen, (side, side)).flatten(1)
+        return means - means.mean(1, keepdim=True)
+
+    luma = pooled(_COARSE_LUMA)
+    if channels == 1:
+        return luma
+    parts = [luma.repeat(channels, 1) / channels]
+    colour = functional.adaptive_avg_pool2d(seen, (_COARSE_CHROMA, _COARSE_CHROMA)).flatten(1)
+    weight = _COARSE_LUMA / _COARSE_CHROMA / 3**0.5
+    for channel in range(channels):
+        signs = torch.full((channels,), -1.0 / channels)
+        signs[channel] += 1.0
+        parts.append(torch.cat([sign * colour * weight for sign in signs]))
+    return torch.cat(parts, 1)
+
+
+def _unit(rows: torch.Tensor) -> torch.Tensor:
+    """Rows of length 1, bfloat16."""
+    return (rows.float() / rows.float().norm(dim=-1, keepdim=True).clamp_min(1e-6)).bfloat16()
 
 
 def _coarse_search(
-    suspects: torch.Tensor, released: torch.Tensor, searched: list[View]
+    suspects: torch.Tensor, features: list[torch.Tensor], projections: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Best coarse correlation and its released row, [N, views] each."""
-    best = torch.full((len(suspects), len(searched)), -2.0)
-    row = torch.zeros((len(suspects), len(searched)), dtype=torch.int64)
-    features = _features(_planes(released), slice(None), searched[0]).split(_RELEASED_PER_BLOCK)
-    planes = _planes(suspects)
-    for start in range(0, len(suspects), _SUSPECTS_PER_BLOCK):
-        part = slice(start, start + _SUSPECTS_PER_BLOCK)
-        for place, view in enumerate(searched):
-            seen = _features(planes, part, view)
-            for block, others in enumerate(features):
-                value, index = (seen @ others.T).max(1)
-                better = value.float() > best[part, place]
-                best[part, place] = torch.where(better, value.float(), best[part, place])
-                row[part, place] = torch.where(better, index + block * _RELEASED_PER_BLOCK, row[part, place])
-    return best, row
+    """Best coarse correlation and its released row, [N, views] each. features: of the release, by blocks of rows."""
+    count, n_views = len(suspects), projections.shape[1]
+    seen = _unit((_small(suspects) @ projections.flatten(1)).reshape(count, n_views, -1)).flatten(0, 1)
+    value = torch.full((count * n_views,), -2.0, dtype=torch.bfloat16)
+    row = torch.zeros(count * n_views, dtype=torch.int64)
+    for part in torch.arange(count * n_views).split(_ROWS_PER_PRODUCT):
+        for block, others in enumerate(features):
+            best, index = (seen[part] @ others.T).max(1)
+            better = best > value[part]
+            value[part] = torch.where(better, best, value[part])
+            row[part] = torch.where(better, index + block * _RELEASED_PER_BLOCK, row[part])
+    return value.reshape(count, n_views).float(), row.reshape(count, n_views)
 
 
-def _refine(suspects: torch.Tensor, matched: torch.Tensor, found: list[View], start: torch.Tensor) -> torch.Tensor:
+def _refine(
+    suspects: torch.Tensor, matched: torch.Tensor, size: tuple[int, int], found: list[View], start: torch.Tensor
+) -> torch.Tensor:
     """Best correlation over small scalings and shifts around the view each suspect was found with.
 
     matched: standardised rows of the released images. One parameter is varied at a time, with a halving step.
@@ -127,7 +153,7 @@ def _refine(suspects: torch.Tensor, matched: torch.Tensor, found: list[View], st
     height, width = suspects.shape[2:]
     flip = torch.tensor([-1.0 if view.mirrored else 1.0 for view in found])
     place = torch.tensor([[view.side, view.right * (1 - view.side), view.down * (1 - view.side)] for view in found])
-    best, size = start, [len(suspects), *suspects.shape[1:]]
+    best, shape = start, [len(suspects), suspects.shape[1], *size]
     steps = torch.tensor([0.06, 2 / width, 2 / height])
     for step in (1.0, 1.0, 0.5):
         for parameter in (1, 2, 0):
@@ -138,7 +164,7 @@ def _refine(suspects: torch.Tensor, matched: torch.Tensor, found: list[View], st
                 theta = torch.zeros(len(suspects), 2, 3)
                 theta[:, 0, 0], theta[:, 1, 1] = trial[:, 0] * flip, trial[:, 0]
                 theta[:, :, 2] = trial[:, 1:]
-                grid = functional.affine_grid(theta, size, align_corners=False)
+                grid = functional.affine_grid(theta, shape, align_corners=False)
                 seen = functional.grid_sample(suspects, grid, padding_mode="border", align_corners=False)
                 value = (_standardised(seen) * matched).sum(1)
                 better = value > best
@@ -149,25 +175,37 @@ def _refine(suspects: torch.Tensor, matched: torch.Tensor, found: list[View], st
 
 def closeness(suspect_pixels: NDArray[np.uint8], release_pixels: NDArray[np.uint8], fine: bool) -> NDArray[np.float64]:
     """-log(1 - r), r the best correlation found for each suspect; float64 [N], larger = closer."""
-    suspects, released = as_floats(suspect_pixels), as_floats(release_pixels)
     searched = views(fine)
-    coarse, rows = _coarse_search(suspects, released, searched)
-    chosen = coarse.topk(min(6 if fine else 3, len(searched)), dim=1).indices
-    best = torch.full((len(suspects),), -1.0)
-    best_view = torch.zeros(len(suspects), dtype=torch.int64)
-    best_row = torch.zeros(len(suspects), dtype=torch.int64)
-    size = (int(released.shape[2]), int(released.shape[3]))
-    standard = _standardised(released)
-    for place, view in enumerate(searched):
-        for part in torch.nonzero((chosen == place).any(1))[:, 0].split(_SUSPECTS_PER_BLOCK):
+    count, candidates = len(suspect_pixels), min(6 if fine else 3, len(searched))
+    size = (release_pixels.shape[1], release_pixels.shape[2])
+    parts = [as_floats(part) for part in some(release_pixels)]
+    standard = torch.cat([_standardised(part) for part in parts])
+    channels = int(parts[0].shape[1])
+    own = _projection(_search_size(parts[0]), channels, searched[0]).bfloat16()
+    features = list(torch.cat([_unit(_small(part) @ own) for part in parts]).split(_RELEASED_PER_BLOCK))
+    del parts
+    projections = torch.zeros(0)
+    best = torch.full((count,), -1.0)
+    best_view = torch.zeros(count, dtype=torch.int64)
+    best_row = torch.zeros(count, dtype=torch.int64)
+    for number, pixels in enumerate(some(suspect_pixels)):
+        suspects = as_floats(pixels)
+        start = number * IMAGES_PER_BLOCK
+        if number == 0:
+            each = [_projection(_search_size(suspects), channels, view) for view in searched]
+            projections = torch.stack(each, 1).bfloat16()
+        coarse, rows = _coarse_search(suspects, features, projections)
+        chosen = coarse.topk(candidates, dim=1).indices
+        for place, view in enumerate(searched):
+            part = torch.nonzero((chosen == place).any(1))[:, 0]
             matched = rows[part, place]
             value = (_standardised(_see(suspects[part], view, size)) * standard[matched]).sum(1)
-            better = value > best[part]
-            best[part] = torch.where(better, value, best[part])
-            best_view[part] = torch.where(better, place, best_view[part])
-            best_row[part] = torch.where(better, matched, best_row[part])
-    top = best.topk(max(1, round((0.5 if fine else _REFINED_SHARE) * len(best)))).indices
-    for part in top.split(_SUSPECTS_PER_BLOCK):
+            better = value > best[start + part]
+            improved = start + part[better]
+            best[improved], best_view[improved], best_row[improved] = value[better], place, matched[better]
+    top = best.topk(max(1, round((0.5 if fine else _REFINED_SHARE) * count))).indices
+    for part in top.split(IMAGES_PER_BLOCK):
         found = [searched[int(place)] for place in best_view[part]]
-        best[part] = _refine(suspects[part], standard[best_row[part]], found, best[part])
+        suspects = as_floats(suspect_pixels[part.numpy()])
+        best[part] = _refine(suspects, standard[best_row[part]], size, found, best[part])
     return -np.log1p(-np.minimum(best.numpy().astype(np.float64), 1 - 1e-5))

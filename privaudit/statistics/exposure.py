@@ -87,7 +87,7 @@ def tpr_estimate(counts: Tally, unit: Unit, level: float = _TAIL) -> Estimate:
         n_members=counts.n_members,
         n_controls=counts.n_controls,
         unit=unit,
-        method="exact count; Clopper-Pearson at thresholds whose false positive rate is surely above or below 1 %",
+        method="exact count; each bound 95 %: Clopper-Pearson at a threshold surely above or below 1 % false positives",
         direction="lower is safer",
     )
 

@@ -88,6 +88,7 @@ def power_curve(
             innocent.n_members,
             innocent.n_controls,
             planted.tie_factor,
+            planted.tie_skew,
         )
         reasons = apply_rule(counts, rule)
         alarms = (reasons.fail | reasons.inconclusive).reshape(_POOLS, _DRAWS_PER_POOL)
@@ -106,7 +107,7 @@ def power_curve(
                     n_members=innocent.n_members,
                     n_controls=innocent.n_controls,
                     unit=unit,
-                    method=f"{_DRAWS} draws from {len(planted.above)} planted; Clopper-Pearson plus bootstrap of plants",
+                    method=f"{_DRAWS} draws of {len(planted.above)} plants; exact, plus bootstrap of the plants",
                     direction="higher is better",
                 ),
             )

@@ -1,0 +1,109 @@
+"""Clean re-splits of CIFAR-10: new members, controls and an unseen release each time; how often is each verdict given?
+
+Every audit is whole: near-duplicates, blind baseline, three arms, plants, two attacks, default policy. One line of
+JSON per re-split is appended to the log, so that a stopped run goes on; the summary is written at the end.
+
+    python -m benchmarks.clean_resplits --runs 200 --processes 2 --log clean_resplits.jsonl
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from benchmarks import cifar10
+from benchmarks.recording import commit, write_result
+from privaudit import seeds
+from privaudit.audit import Candidate, Plan, collect
+from privaudit.judgement import judge
+from privaudit.policy import load_policy
+from privaudit.release import Release
+from privaudit.store import Store
+
+SIZES = {"members": 2000, "controls": 5000, "release": 2000, "fresh": 1500, "reference": 1500}
+ATTACKS: dict[str, dict[str, Any]] = {"nearest-copy": {}, "density-ratio": {}}
+_data = None
+
+
+def one(seed: int) -> dict[str, Any]:
+    """One clean audit."""
+    global _data
+    if _data is None:
+        import torch
+
+        torch.set_num_threads(1)
+        _data = cifar10.load()
+    started = time.perf_counter()
+    parts = cifar10.deal(_data, list(SIZES.values()), seeds.generator(seed, "clean re-split"))
+    members, controls, released, fresh, reference = parts
+    candidate = Candidate("unseen", Release(released.images), released)
+    policy = load_policy("default")
+    with tempfile.TemporaryDirectory() as folder:
+        plan = Plan(members, [candidate], ATTACKS, controls, fresh, reference, seed=seed)
+        record = judge(collect(plan, policy, Store(Path(folder))), policy)
+    release = record.releases[0]
+    return {
+        "seed": seed,
+        "commit": commit(),
+        "verdict": record.verdict,
+        "reasons": list(release.reasons),
+        "blind_baseline_p": record.validity.blind_baseline.p if record.validity.blind_baseline else None,
+        "fresh_p": {check.attack: check.p_holm for check in record.validity.fresh},
+        "attacks": {
+            attack.name: {
+                "verdict": attack.verdict,
+                "p": arm.p,
+                "r0_p": arm.r0.p,
+                "top20_p": arm.top20.p if arm.top20 else None,
+                "auc_p": arm.auc_p,
+                "tpr_high": arm.tpr_at_1pct_fpr.high,
+                "suspected": len(attack.suspected),
+                "limits": {kind: limit.dose if limit else None for kind, limit in attack.detection_limit.items()},
+            }
+            for attack in release.attacks
+            if (arm := attack.arms["release"]) is not None
+        },
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def main() -> None:
+    """Run what is missing in the log, then summarise it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--log", type=Path, default=Path("clean_resplits.jsonl"))
+    options = parser.parse_args()
+    done = [json.loads(line) for line in options.log.read_text().splitlines()] if options.log.exists() else []
+    missing = sorted(set(range(options.runs)) - {run["seed"] for run in done})
+    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool, options.log.open("a") as log:
+        for future in as_completed([pool.submit(one, seed) for seed in missing]):
+            done.append(future.result())
+            log.write(json.dumps(done[-1]) + "\n")
+            log.flush()
+    done.sort(key=lambda run: run["seed"])
+    verdicts = [run["verdict"] for run in done]
+    counts = {verdict: verdicts.count(verdict) for verdict in ("pass", "inconclusive", "fail", "incomplete")}
+    path = write_result(
+        "clean_resplits",
+        {
+            "sizes": SIZES,
+            "runs": len(done),
+            "verdicts": counts,
+            "bars": {"fail": "<= 6", "pass": ">= 170"},
+            "raw": done,
+        },
+        seeds=[run["seed"] for run in done],
+        command=f"python -m benchmarks.clean_resplits --runs {options.runs}",
+    )
+    print(counts, path)
+
+
+if __name__ == "__main__":
+    main()
