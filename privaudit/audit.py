@@ -35,19 +35,20 @@ Announce = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A release to be judged. data: its images with names and notes. scan: findings in its files."""
+    """A release to be judged. data: its images with names and notes. scan: findings in its files; None: not scanned."""
 
     name: str
     release: Release
     data: Dataset
-    scan: tuple[ScanFinding, ...] = ()
+    scan: tuple[ScanFinding, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
     """An audit before anything is attacked. attacks: names with settings; the declared family of tests.
 
-    kinds: kinds of plants that are tried. max_suspects: images scored per side at most. random_split: members and controls were split at random by privaudit.
+    kinds: kinds of plants that are tried. max_suspects: images scored per side at most.
+    random_split: members and controls were split at random by privaudit.
     """
 
     members: Dataset
@@ -223,10 +224,8 @@ class _Runner:
         """Both halves of every cell: by release and attack, the scores per unit, seconds, and the failure if any."""
         exposures = [self._task(cell, EXPOSE, {"release": cell.stored}) for cell in cells]
         seen: dict[str, Entry | Failure] = {}
-        total = 2 * len({task.key for task in exposures})
-        for task, result in run(exposures, self.store, 0 if self.plan.workers == 0 else self.plan.workers):
+        for task, result in run(exposures, self.store, self.plan.workers):
             seen[task.key] = result
-            self.announce(f"{task.label}: exposed", len(seen), total)
         tasks: dict[str, list[_Cell]] = {}
         todo: list[Task] = []
         failures: dict[tuple[str, str], str] = {}
@@ -242,10 +241,10 @@ class _Runner:
             tasks.setdefault(task.key, []).append(cell)
         scores: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}
         seconds: dict[tuple[str, str], float] = {}
-        done = len(seen)
+        done = 0
         for task, result in run(todo, self.store, self.plan.workers):
             done += 1
-            self.announce(task.label, done, len(seen) + len(todo))
+            self.announce(task.label, done, len(todo))
             for cell in tasks[task.key]:
                 place = cell.release, cell.attack
                 if isinstance(result, Failure):
@@ -337,6 +336,7 @@ def _release_facts(plan_: Plan, candidate: Candidate, others: list[Images]) -> R
     unseen = [artifact for artifact in release.artifacts if artifact not in looked_at]
     not_assessed = [f"{artifact.replace('_', ' ')}: released, but no attack looks at it" for artifact in unseen]
     not_assessed += [note for note in candidate.data.notes if "not assessed" in note.lower()]
+    not_assessed += ["traces in the released files: no files were given"] if candidate.scan is None else []
     not_assessed += ["similarity (SSIM, PSNR, LPIPS)", "utility"]
     return ReleaseFacts(
         name=candidate.name,
@@ -346,7 +346,7 @@ def _release_facts(plan_: Plan, candidate: Candidate, others: list[Images]) -> R
         claim=None if release.claim is None else dict(vars(release.claim)),
         identical=tuple(IdenticalPair(id=member_id(a), release_id=release_id(b)) for a, b in copies.pairs),
         common=copies.common,
-        scan=candidate.scan,
+        scan=candidate.scan or (),
         not_assessed=tuple(not_assessed),
         attacks=(),
     )

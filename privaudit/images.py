@@ -58,7 +58,7 @@ class Images:
         import torch
 
         for start in range(0, len(self), size):
-            block = np.ascontiguousarray(self.pixels[start : start + size].transpose(0, 3, 1, 2))
+            block = np.array(self.pixels[start : start + size].transpose(0, 3, 1, 2), order="C")
             yield torch.from_numpy(block).float().div_(255)
 
     @cached_property

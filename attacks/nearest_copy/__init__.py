@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from privaudit.attacks.nearest_copy import blocks, whole_image
 from pydantic import Field
 
 from privaudit.attack import Context, Evidence, ReleaseAttack, Seen
+from privaudit.attacks.nearest_copy import blocks, whole_image
 from privaudit.images import Images
 
 

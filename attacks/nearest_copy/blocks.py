@@ -14,8 +14,9 @@ from itertools import product
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from privaudit.attacks.nearest_copy.whole_image import as_floats
 from torch.nn import functional
+
+from privaudit.attacks.nearest_copy.whole_image import as_floats
 
 FLAT = 8.0
 """Windows whose luma has a standard deviation at or under this many levels are not counted."""

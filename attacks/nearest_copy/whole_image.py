@@ -60,7 +60,7 @@ def some(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
 
 def as_floats(pixels: NDArray[np.uint8]) -> torch.Tensor:
     """Float32 NCHW in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).float().div_(255)
+    return torch.from_numpy(np.array(pixels.transpose(0, 3, 1, 2), order="C")).float().div_(255)
 
 
 def _see(images: torch.Tensor, view: View, size: tuple[int, int]) -> torch.Tensor:

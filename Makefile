@@ -1,0 +1,49 @@
+# `make demo` and `make test` need only Python (3.11 or later), make and git; everything else goes into .venv.
+# On Windows, or without make: see "Install" in README.md.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# The sources are checked as they are installed: attacks/ is privaudit.attacks, synth/ is privaudit.synth.
+COPY := build/check
+
+export OMP_NUM_THREADS := 1
+
+.PHONY: demo test test-slow check clean
+
+demo: $(VENV)/.installed
+	$(BIN)/privaudit audit --demo --no-fail --out demo
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n 2 -m slow
+
+check: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf build
+	$(PIP_INSTALL) --no-deps --no-build-isolation --target $(COPY) .
+	cp -R tests benchmarks $(COPY)/
+	cd $(COPY) && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache \
+		privaudit tests benchmarks
+
+# What was made from the sources. .venv stays (delete it to start anew), and so does .privaudit, the store.
+clean:
+	rm -rf build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find privaudit attacks synth benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# pip is what a complete environment has last: one that was interrupted half-way is completed.
+$(BIN)/pip:
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed (make PYTHON=...)")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml setup.py | $(BIN)/pip
+	$(PIP_INSTALL) -e .
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml setup.py | $(BIN)/pip
+	$(PIP_INSTALL) -e '.[test]'
+	touch $(VENV)/.installed $@
