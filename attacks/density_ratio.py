@@ -46,7 +46,8 @@ class Embedding:
 
     def __call__(self, images: Images) -> torch.Tensor:
         """Float32 [N, dimensions]."""
-        return (self._pixels(images) - self._mean) @ self._axes
+        rows: torch.Tensor = (self._pixels(images) - self._mean) @ self._axes
+        return rows
 
 
 def _distances(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
@@ -57,12 +58,13 @@ def log_density(rows: torch.Tensor, centres: torch.Tensor, bandwidth: float) -> 
     """Log of a Gaussian kernel density at each row, float32 [N]."""
     dimensions = rows.shape[1]
     constant = -0.5 * dimensions * np.log(2 * np.pi * bandwidth**2) - np.log(len(centres))
-    return constant + torch.cat(
+    densities: torch.Tensor = constant + torch.cat(
         [
             torch.logsumexp(-0.5 * (_distances(block, centres) / bandwidth) ** 2, dim=1)
-            for block in rows.split(_ROWS_PER_BLOCK)
+            for block in torch.split(rows, _ROWS_PER_BLOCK)
         ]
     )
+    return densities
 
 
 def silverman(rows: torch.Tensor) -> float:
@@ -89,7 +91,7 @@ def gen_lra(suspects: torch.Tensor, release: torch.Tensor, reference: torch.Tens
     count, dimensions = len(reference), suspects.shape[1]
     constant = -0.5 * dimensions * np.log(2 * np.pi * bandwidth**2)
     parts = []
-    for block in suspects.split(_ROWS_PER_BLOCK):
+    for block in torch.split(suspects, _ROWS_PER_BLOCK):
         near = _distances(block, release).topk(min(nearest, len(release)), dim=1, largest=False)
         kernel = constant - 0.5 * (near.values / bandwidth) ** 2
         before = known[near.indices]
@@ -101,7 +103,7 @@ def gen_lra(suspects: torch.Tensor, release: torch.Tensor, reference: torch.Tens
 def neighbours(suspects: torch.Tensor, release: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Calibrated nearest neighbours: log distances to the nearest own images less those to the nearest released."""
     parts = []
-    for block in suspects.split(_ROWS_PER_BLOCK):
+    for block in torch.split(suspects, _ROWS_PER_BLOCK):
         logs = [
             _distances(block, others).topk(min(_NEIGHBOURS, len(others)), dim=1, largest=False).values.log()
             for others in (release, reference)

@@ -204,8 +204,7 @@ def decoys(data: Dataset, store: Store) -> dict[str, Any]:
     }
     rows["averages of pairs of members"] = []
     for seed in SEEDS:
-        setting = Setting(data, 200)
-        setting.seed = seed
+        setting = Setting(data, 200 + seed)
         rng = seeds.generator(seed, "decoys")
         labels = setting.unseen.images.labels
         count = len(labels)
@@ -243,7 +242,7 @@ def main() -> None:
     path = write_result(
         f"planted_truth_{options.part}",
         {"sizes": SIZES, "results": results},
-        seeds={"kinds": [1], "mirrored": [100 + s for s in SEEDS], "decoys": list(SEEDS)}[options.part],
+        seeds={"kinds": [1], "mirrored": [100 + s for s in SEEDS], "decoys": [200 + s for s in SEEDS]}[options.part],
         command=f"python -m benchmarks.planted_truth --part {options.part}",
     )
     print(path)

@@ -153,7 +153,8 @@ class _Runner:
     def _pile(self, parts: tuple[str, ...]) -> _Pile:
         images = [getattr(self.pools, part).images.take(self._rows(part)) for part in parts]
         pooled = concatenate(images)
-        order = seeds.generator(self.plan.seed, "shuffle", *parts).permutation(len(pooled))
+        # The order depends on the answer too, so that knowing the seed does not give it away.
+        order = seeds.generator(self.plan.seed, "shuffle", *parts, pooled.digest).permutation(len(pooled))
         return _Pile(
             _put_images(self.store, pooled.take(order)), order, parts, np.cumsum([len(part) for part in images])
         )
@@ -217,7 +218,8 @@ class _Runner:
                 "device": self.plan.device,
             },
             inputs,
-            {"version": attack.version} | result_facts(self.plan.device),
+            {"version": attack.version, "class": f"{type(attack).__module__}:{type(attack).__qualname__}"}
+            | result_facts(self.plan.device),
         )
 
     def run(self, cells: list[_Cell]) -> dict[tuple[str, str], tuple[Scores | None, float, str | None]]:
@@ -269,14 +271,22 @@ class _Runner:
                 f"{cell.arm} {part}": unit_scores(cell.pile.scores(shuffled, part), self.pools.units(part))[0]
                 for part in cell.pile.parts
             }
-        straight = cell.pile.scores(shuffled, "members")
         units = self.pools.units("members")
-        by_unit, names, _ = unit_scores(straight, units)
+        by_unit, names, _ = unit_scores(cell.pile.scores(shuffled, "members"), units)
         place = {row: number for number, row in enumerate(self.pools.scored_members.tolist())}
-        return {
-            f"plant {kind}": by_unit[np.searchsorted(names, units[[place[int(row)] for row in rows]])]
-            for kind, rows in cell.planting.rows.items()
-        }
+        # Plants are compared with the controls of their own run: scores of two runs need not be on one scale.
+        strangers = np.concatenate(
+            [
+                unit_scores(cell.pile.scores(shuffled, part), self.pools.units(part))[0]
+                for part in cell.pile.parts
+                if part != "members"
+            ]
+        )
+        found: dict[str, NDArray[np.float64]] = {}
+        for kind, rows in cell.planting.rows.items():
+            found[f"plant {kind}"] = by_unit[np.searchsorted(names, units[[place[int(row)] for row in rows]])]
+            found[f"plant {kind} controls"] = strangers
+        return found
 
 
 def _data_record(plan_: Plan, pools: Pools | None) -> DataRecord:
@@ -392,6 +402,9 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
     """
     if not plan_.candidates:
         raise InputError("There is nothing to audit: no release candidate was given.")
+    names = [candidate.name for candidate in plan_.candidates]
+    if len(set(names)) < len(names):
+        raise InputError(f"Each release candidate needs a name of its own; found {', '.join(sorted(names))}.")
     pools = None
     if plan_.controls is not None:
         announce("looking for near-duplicates", 0, 1)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from privaudit import seeds
 from privaudit.attack import Context, Seen
@@ -55,7 +56,7 @@ def attack(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays
             f"The attack '{attacker.name}' must return one score per suspect ({len(suspects)}); "
             f"found {None if scores is None else scores.shape}."
         )
-    results = {"scores": np.asarray(scores, dtype=np.float64)}
+    results: dict[str, NDArray[Any]] = {"scores": np.asarray(scores, dtype=np.float64)}
     for name, value in evidence.diagnostics.items():
         results[f"diagnostic {name}"] = np.asarray(value, dtype=np.float64)
     if evidence.recovered is not None:

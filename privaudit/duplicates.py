@@ -15,6 +15,9 @@ THRESHOLDS = (0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.999)
 LARGEST_CLUSTER = 0.01
 """Largest share of the data that one cluster may hold."""
 
+_EQUAL = 1 - 1e-5
+"""Float32 correlation of equal images, rounding included."""
+
 _SIDE = 32
 _ROWS = 2048
 
@@ -53,7 +56,7 @@ def near_pairs(images: Images, threshold: float) -> tuple[Pairs, NDArray[np.floa
     if not found:
         return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
     pairs = torch.cat(found)
-    value = torch.cat([(rows[part[:, 0]] * rows[part[:, 1]]).sum(1) for part in pairs.split(65536)])
+    value = torch.cat([(rows[part[:, 0]] * rows[part[:, 1]]).sum(1) for part in torch.split(pairs, 65536)])
     kept = value >= threshold
     return np.asarray(pairs[kept].numpy()), value[kept].numpy().astype(np.float64)
 
@@ -78,7 +81,7 @@ def linked(images: Images) -> tuple[Pairs, float]:
         kept = pairs[value >= threshold]
         if len(kept) == 0 or np.bincount(clusters(len(images), kept)).max() <= allowed:
             return kept, threshold
-    return pairs[value >= 1.0], 1.0
+    return pairs[value >= _EQUAL], 1.0
 
 
 def joined_units(units: NDArray[np.str_], pairs: Pairs) -> NDArray[np.int64]:
@@ -100,3 +103,36 @@ def straddling(units: Sequence[NDArray[np.str_]], pairs: Pairs, n_members: int) 
     named = np.char.startswith(pooled, "group ")
     marked |= set(pooled[is_member & named].tolist()) & set(pooled[~is_member & named].tolist())
     return np.isin(pooled, np.array(sorted(marked), dtype=pooled.dtype)) if marked else np.zeros(len(pooled), bool)
+
+
+def surplus(
+    units: Sequence[NDArray[np.str_]], pairs: Pairs, n_members: int, out: NDArray[np.bool_], rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Further rows to leave out, so that near-duplicated units are equally common on both sides.
+
+    In pools of different size a near-duplicate pair is more likely to lie whole in the larger one: leaving out the
+    straddling pairs alone makes near-duplicated images, which score higher against any release of their source,
+    rarer in the smaller pool. Where pairs were left out, units linked to another are thinned at random on the side
+    that has too many. out: rows left out already.
+    """
+    pooled = np.concatenate(list(units))
+    names, number = np.unique(pooled, return_inverse=True)
+    between = number[pairs]
+    between = between[between[:, 0] != between[:, 1]]
+    is_linked = np.zeros(len(names), dtype=bool)
+    is_linked[between.ravel()] = True
+    gone = np.zeros(len(names), dtype=bool)
+    gone[number[out]] = True
+    side = np.zeros(len(names), dtype=bool)
+    side[number[:n_members]] = True
+    if not (gone & is_linked).any():
+        return np.zeros(len(pooled), dtype=bool)
+    kept = [np.flatnonzero(is_linked & ~gone & (side == where)) for where in (True, False)]
+    plain = [int((~is_linked & ~gone & (side == where)).sum()) for where in (True, False)]
+    dropped = np.zeros(len(names), dtype=bool)
+    for mine, other in ((0, 1), (1, 0)):
+        fair = len(kept[other]) * plain[mine] / plain[other] if plain[other] else len(kept[mine])
+        extra = len(kept[mine]) - int(np.ceil(fair))
+        if extra > 0:
+            dropped[rng.permutation(kept[mine])[:extra]] = True
+    return np.asarray(dropped[number])

@@ -28,7 +28,8 @@ Scores = Mapping[str, NDArray[np.float64]]
 
     release members, release controls, release fresh     the candidate
     raw members, raw controls; fresh members, fresh controls
-    plant KIND                                           scores of the planted units
+    plant KIND, plant KIND controls                      the planted units, and the controls (fresh ones included)
+                                                         scored in the same run
 """
 
 

@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from privaudit.errors import PrivauditError
+import numpy as np
+
+from privaudit.errors import InputError, PrivauditError
 from privaudit.store import Arrays, Entry, Store, key_of
 
 
@@ -80,8 +82,11 @@ def _work(task: Task, root: Path) -> tuple[dict[str, Any], float]:
     module, name = task.function.split(":")
     store = Store(root)
     inputs = {key: store.load(arrays) for key, arrays in task.inputs.items()}
-    arrays = getattr(importlib.import_module(module), name)(task.arguments, inputs)
-    return dict(arrays), time.perf_counter() - started
+    arrays = dict(getattr(importlib.import_module(module), name)(task.arguments, inputs))
+    for key, value in arrays.items():
+        if not isinstance(value, np.ndarray) or value.dtype.hasobject:
+            raise InputError(f"'{task.label}' must return arrays of numbers; '{key}' is {type(value).__name__}.")
+    return arrays, time.perf_counter() - started
 
 
 def _failure(error: BaseException) -> Failure:
@@ -106,9 +111,16 @@ def _compute(tasks: Sequence[Task], store: Store, workers: int) -> Iterator[tupl
     lost: list[Task] = []
     pool = _executor(workers)
     try:
-        futures: dict[Future[tuple[dict[str, Any], float]], Task] = {
-            pool.submit(_work, task, store.root): task for task in tasks
-        }
+        futures: dict[Future[tuple[dict[str, Any], float]], Task] = {}
+        for task in tasks:
+            try:
+                futures[pool.submit(_work, task, store.root)] = task
+            except BrokenProcessPool as error:  # a worker died while tasks were still being handed out
+                if len(tasks) == 1:
+                    yield task, _failure(error)
+                lost.append(task)
+        if len(tasks) == 1 and lost:
+            return
         for future in as_completed(futures):
             task, error = futures[future], future.exception()
             if isinstance(error, BrokenProcessPool) and len(tasks) > 1:

@@ -21,16 +21,16 @@ from privaudit.record import (
     Suspected,
     Unit,
 )
-from privaudit.statistics.detection import TOP_K, Detection, detect, holm, two_sided
+from privaudit.statistics.detection import Detection, detect, holm, two_sided
 from privaudit.statistics.exposure import auc_estimate, exposed_share, leakage, suspected_list, tpr_estimate
 from privaudit.statistics.power import Innocent, detection_limit, power_curve
 from privaudit.statistics.reach import detectable_share, endpoint, hits_at
 from privaudit.statistics.rule import ALPHA_FAIL, Reasons, Rule, apply_rule
-from privaudit.statistics.tally import Tally, placements, tally
+from privaudit.statistics.tally import TOP_K, Tally, placements, tally
 
 Arm = Literal["release", "raw", "fresh"]
 _ARMS: tuple[Arm, ...] = ("release", "raw", "fresh")
-_PLANT = "plant "
+_PLANT, _CONTROLS = "plant ", " controls"
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,13 +161,16 @@ def _arm_reasons(judged: _Judged, rule: Rule) -> list[str]:
 def _power(case: Case, innocent: Innocent, rule: Rule, unit: Unit, seed: int) -> dict[str, tuple[Power, ...]]:
     if case.scores is None or case.facts.family == "mediated":
         return {}
-    _, controls = arm_scores(case.scores, "release")
     return {
         name.removeprefix(_PLANT): power_curve(
-            placements(scores, controls), innocent, rule, unit, seeds.generator(seed, "power", case.facts.name, name)
+            placements(scores, case.scores[name + _CONTROLS]),
+            innocent,
+            rule,
+            unit,
+            seeds.generator(seed, "power", case.facts.name, name),
         )
         for name, scores in case.scores.items()
-        if name.startswith(_PLANT)
+        if name.startswith(_PLANT) and not name.endswith(_CONTROLS)
     }
 
 
@@ -222,7 +225,7 @@ def find(
             members, controls = arm_scores(case.scores, "release")
             placed = placements(members, controls)
             suspected = suspected_list(placed, rule.q) if holds else []
-            closest = [member_ids[row] for row in np.flatnonzero(placed.above + placed.tied == 0)]
+            closest = [member_ids[int(row)] for row in np.flatnonzero(placed.above + placed.tied == 0)]
             if judged["raw"] is not None:
                 same = tally(placements(members, case.scores["release controls"]))
                 scale = leakage(same, judged["raw"].counts, unit)

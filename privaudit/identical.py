@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from privaudit.images import Images
 
@@ -22,6 +23,11 @@ class Identical:
     common: int
 
 
+def _is_flat(pixels: NDArray[np.uint8]) -> bool:
+    """Whether no channel varies: a plain colour is flat too."""
+    return float(pixels.std(axis=(0, 1)).max()) < _FLAT_LEVELS
+
+
 def identical_copies(members: Images, others: list[Images], release: Images) -> Identical:
     """Compare decoded pixels. others: controls, fresh and reference images."""
     if members.size != release.size:
@@ -35,7 +41,7 @@ def identical_copies(members: Images, others: list[Images], release: Images) -> 
     for released, digest in enumerate(release.image_digests()):
         if digest not in rows:
             continue
-        if digest in elsewhere or float(np.std(release.pixels[released])) < _FLAT_LEVELS:
+        if digest in elsewhere or _is_flat(release.pixels[released]):
             common += 1
         else:
             pairs += [(row, released) for row in rows[digest]]

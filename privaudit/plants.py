@@ -69,7 +69,8 @@ def noisy(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels
 def blended(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
     """60 % of the member and 40 % of a stranger."""
     stranger = strangers.pixels[int(rng.integers(len(strangers)))]
-    return np.rint(0.6 * pixels + 0.4 * stranger).astype(np.uint8)
+    mixed: Pixels = np.rint(0.6 * pixels + 0.4 * stranger).astype(np.uint8)
+    return mixed
 
 
 KINDS: dict[str, Change] = {

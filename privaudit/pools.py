@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit import seeds
-from privaudit.duplicates import linked, straddling
+from privaudit.duplicates import linked, straddling, surplus
 from privaudit.errors import InputError
 from privaudit.images import Dataset, concatenate
 from privaudit.record import Unit
@@ -103,6 +103,15 @@ def make_pools(
             "more, or give --fresh and --reference."
         )
     scored, fresh_part, own = parts
+    for name, part in (("controls", scored), ("fresh images", fresh_part)):
+        if (part.groups is None) != (members.groups is None):
+            raise InputError(
+                f"Persons (groups) are known for the members but not for the {name}, or the other way round. A person "
+                "with many images scores higher than one image, so they cannot be compared: give groups for both, or "
+                "for neither."
+            )
+    if own.images.size != members.images.size:
+        raise InputError(f"Reference images are {own.images.size}, members {members.images.size}: give one size.")
     pooled = concatenate([members.images, scored.images, fresh_part.images])
     pairs, threshold = linked(pooled)
     all_units = [
@@ -110,6 +119,7 @@ def make_pools(
         for name, data in (("m", members), ("c", scored), ("f", fresh_part))
     ]
     out = straddling(all_units, pairs, len(members))
+    out |= surplus(all_units, pairs, len(members), out, seeds.generator(seed, "surplus of near-duplicates"))
     ends = np.cumsum([len(members), len(scored), len(fresh_part)])
     out_members, out_controls, out_fresh = np.split(out, ends[:-1])
 

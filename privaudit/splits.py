@@ -25,6 +25,8 @@ def split_rows(units: NDArray[np.int64], counts: Sequence[int], rng: np.random.G
     part_of = np.full(len(size), len(counts))
     filled = 0
     for part, count in enumerate(counts):
+        if count == 0:
+            continue
         last = int(np.searchsorted(ends, min(filled + count, ends[-1])))
         start = int(np.searchsorted(ends, filled, side="right")) if filled else 0
         part_of[order[start : last + 1]] = part

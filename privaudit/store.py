@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import tempfile
+import tokenize
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ from numpy.typing import NDArray
 from privaudit.errors import IncompleteError, InputError
 
 Arrays = Mapping[str, NDArray[Any]]
+
+_DAMAGED = (OSError, ValueError, EOFError, TypeError, SyntaxError, OverflowError, MemoryError, tokenize.TokenError)
+"""What numpy raises for a file that is not the array it was."""
 
 
 def key_of(facts: Mapping[str, Any]) -> str:
@@ -47,10 +51,11 @@ def array_digest(array: NDArray[Any]) -> str:
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends without an error."""
-    handle, name = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
+    partial = None
     try:
+        handle, name = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
+        os.close(handle)
+        partial = Path(name)
         yield partial
         os.replace(partial, path)
     except OSError as error:
@@ -61,7 +66,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
             ) from error
         raise
     finally:
-        partial.unlink(missing_ok=True)
+        if partial is not None:
+            partial.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -92,10 +98,10 @@ class Store:
         return self.root / "entries" / key[:2] / f"{key}.json"
 
     def put_array(self, array: NDArray[Any]) -> str:
-        """Keep an array; returns its hash."""
+        """Keep an array; returns its hash. A damaged blob of that name is replaced."""
         digest = array_digest(array)
         path = self._blob(digest)
-        if not path.exists():
+        if self.array(digest) is None:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             with atomic_file(path) as partial, partial.open("wb") as file:
                 np.save(file, array, allow_pickle=False)
@@ -105,7 +111,7 @@ class Store:
         """The array of this hash as a read-only memory map; None where it is missing or damaged."""
         try:
             array: NDArray[Any] = np.load(self._blob(digest), mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+        except _DAMAGED:
             return None
         return array if array_digest(array) == digest else None
 
@@ -121,8 +127,8 @@ class Store:
         """The finished task of this key; None where it, or one of its arrays, is missing or damaged."""
         try:
             record = json.loads(self._entry(key).read_text())
-            entry = Entry(record["arrays"], record["facts"])
-        except (OSError, ValueError, KeyError):
+            entry = Entry(dict(record["arrays"]), dict(record["facts"]))
+        except (OSError, ValueError, KeyError, TypeError):
             return None
         return entry if all(self.array(digest) is not None for digest in entry.arrays.values()) else None
 

@@ -91,7 +91,7 @@ def _found(keys: NDArray[np.int64], release: NDArray[np.uint8], block: int) -> N
         return np.zeros(len(keys), dtype=bool)
     table[:] = False
     table[present & low] = True
-    found = table[keys & low]
+    found: NDArray[np.bool_] = table[keys & low]
     candidates = keys[found]
     places = np.minimum(np.searchsorted(present, candidates), len(present) - 1)
     found[found] = present[places] == candidates
@@ -118,7 +118,7 @@ def share_found(suspects: NDArray[np.uint8], release: NDArray[np.uint8], block: 
     hit = torch.zeros(mask.shape, dtype=torch.bool)
     hit[mask] = torch.from_numpy(_found(keys, release, block))
     share = np.zeros(len(suspects))
-    for row in torch.nonzero(hit.any(2).any(1))[:, 0].split(_IMAGES_PER_BLOCK):
+    for row in torch.split(torch.nonzero(hit.any(2).any(1))[:, 0], _IMAGES_PER_BLOCK):
         share[row.numpy()] = (_covered(hit[row], block, stride) / _covered(mask[row], block, stride)).numpy()
     return share
 
@@ -170,6 +170,6 @@ def likeness(
 def _best(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """Largest product of each row with any other row, at least 0."""
     best = torch.zeros(len(rows))
-    for piece in others.split(_RELEASED_PER_PRODUCT):
+    for piece in torch.split(others, _RELEASED_PER_PRODUCT):
         best = torch.maximum(best, (rows @ piece.T).amax(1).float())
     return best

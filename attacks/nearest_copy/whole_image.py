@@ -77,7 +77,8 @@ def _standardised(images: torch.Tensor) -> torch.Tensor:
     """Flat rows with mean 0 and length 1; a flat image becomes 0."""
     rows = images.flatten(1)
     rows = rows - rows.mean(1, keepdim=True)
-    return rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-6)
+    unit: torch.Tensor = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-6)
+    return unit
 
 
 def _search_size(images: torch.Tensor) -> tuple[int, int]:
@@ -123,7 +124,8 @@ def _projection(size: tuple[int, int], channels: int, view: View) -> torch.Tenso
 
 def _unit(rows: torch.Tensor) -> torch.Tensor:
     """Rows of length 1, bfloat16."""
-    return (rows.float() / rows.float().norm(dim=-1, keepdim=True).clamp_min(1e-6)).bfloat16()
+    unit: torch.Tensor = rows.float() / rows.float().norm(dim=-1, keepdim=True).clamp_min(1e-6)
+    return unit.bfloat16()
 
 
 def _coarse_search(
@@ -134,7 +136,7 @@ def _coarse_search(
     seen = _unit((_small(suspects) @ projections.flatten(1)).reshape(count, n_views, -1)).flatten(0, 1)
     value = torch.full((count * n_views,), -2.0, dtype=torch.bfloat16)
     row = torch.zeros(count * n_views, dtype=torch.int64)
-    for part in torch.arange(count * n_views).split(_ROWS_PER_PRODUCT):
+    for part in torch.split(torch.arange(count * n_views), _ROWS_PER_PRODUCT):
         for block, others in enumerate(features):
             best, index = (seen[part] @ others.T).max(1)
             better = best > value[part]
@@ -182,7 +184,7 @@ def closeness(suspect_pixels: NDArray[np.uint8], release_pixels: NDArray[np.uint
     standard = torch.cat([_standardised(part) for part in parts])
     channels = int(parts[0].shape[1])
     own = _projection(_search_size(parts[0]), channels, searched[0]).bfloat16()
-    features = list(torch.cat([_unit(_small(part) @ own) for part in parts]).split(_RELEASED_PER_BLOCK))
+    features = list(torch.split(torch.cat([_unit(_small(part) @ own) for part in parts]), _RELEASED_PER_BLOCK))
     del parts
     projections = torch.zeros(0)
     best = torch.full((count,), -1.0)
@@ -204,7 +206,7 @@ def closeness(suspect_pixels: NDArray[np.uint8], release_pixels: NDArray[np.uint
             improved = start + part[better]
             best[improved], best_view[improved], best_row[improved] = value[better], place, matched[better]
     top = best.topk(max(1, round((0.5 if fine else _REFINED_SHARE) * count))).indices
-    for part in top.split(IMAGES_PER_BLOCK):
+    for part in torch.split(top, IMAGES_PER_BLOCK):
         found = [searched[int(place)] for place in best_view[part]]
         suspects = as_floats(suspect_pixels[part.numpy()])
         best[part] = _refine(suspects, standard[best_row[part]], size, found, best[part])

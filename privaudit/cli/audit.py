@@ -34,17 +34,11 @@ class DeviceChoice(StrEnum):
     MPS = "mps"
 
 
-Source = Annotated[
-    str | None,
-    typer.Option(help="folder of class folders, .npz, folder of .npz, release folder, torchvision:NAME, or 'digits'"),
-]
-
-
 def audit(
     members: Annotated[
         str | None,
         typer.Option(
-            help="the private images: folder of class folders, .npz, folder of .npz shards, release folder, torchvision:NAME/split, or 'digits'"
+            help="the private images: class folders, .npz, .npz shards, release folder, torchvision:NAME or digits"
         ),
     ] = None,
     controls: Annotated[

@@ -1,0 +1,184 @@
+"""Every installed attack keeps the contract: victim and attacker are strangers who share arrays and nothing else."""
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from privaudit.attack import Attack, Sight
+from privaudit.closeness import closeness
+from privaudit.errors import InputError
+from privaudit.images import Images
+from privaudit.plugins import ATTACKS, attack_class, installed, make_attack
+
+NAMES = sorted(installed(ATTACKS))
+SUSPECTS, RELEASED, REFERENCE, COPIES = 150, 90, 80, 12
+
+# One half of an attack in a process of its own. It gets the folder of its inputs and nothing else: the arrays are read
+# from .npz files and are read-only, as those of the store are.
+_HALF = """
+import json, sys
+from pathlib import Path
+import numpy as np
+import torch
+from privaudit import cells
+torch.set_num_threads(1)
+half, folder, arguments = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+def read(path):
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    for array in arrays.values():
+        array.setflags(write=False)
+    return arrays
+inputs = {path.stem: read(path) for path in folder.glob("*.npz")}
+np.savez(folder / "result.npz", **getattr(cells, half)(arguments, inputs))
+"""
+
+Arrays = dict[str, NDArray[Any]]
+Half = Callable[..., Arrays]
+
+
+def _images(count: int, channels: int, rng: np.random.Generator) -> Arrays:
+    """Smooth random pictures with some noise, of three classes."""
+    coarse = rng.integers(30, 220, (count, 4, 4, channels)).repeat(4, axis=1).repeat(4, axis=2)
+    pixels = np.clip(coarse + rng.normal(0, 12, coarse.shape), 0, 255).astype(np.uint8)
+    return {"pixels": pixels, "labels": rng.integers(0, 3, count)}
+
+
+@pytest.fixture(scope="module", params=[1, 3], ids=["grey", "colour"])
+def world(request: pytest.FixtureRequest) -> dict[str, Arrays]:
+    """Suspects, a release that holds copies of the first of them, and the attacker's own images."""
+    rng = np.random.default_rng(8)
+    suspects, release, reference = (_images(count, request.param, rng) for count in (SUSPECTS, RELEASED, REFERENCE))
+    release["pixels"][-COPIES:] = suspects["pixels"][:COPIES]
+    return {"suspects": suspects, "release": release, "reference": reference}
+
+
+@pytest.fixture
+def half(tmp_path: Path) -> Half:
+    """Runs `expose` or `attack` in a new process and in a new folder, which holds only the inputs given."""
+    calls = iter(range(100))
+
+    def run(which: str, name: str, seed: int = 5, **inputs: Arrays) -> Arrays:
+        folder = tmp_path / f"{which} {next(calls)}"
+        folder.mkdir()
+        for key, arrays in inputs.items():
+            np.savez(folder / f"{key}.npz", **arrays)
+        arguments = {"attack": name, "settings": {}, "seed": seed, "device": "cpu", "effort": "quick"}
+        command = [sys.executable, "-W", "error", "-c", _HALF, which, str(folder), json.dumps(arguments)]
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        with np.load(folder / "result.npz", allow_pickle=False) as file:
+            return dict(file)
+
+    return run
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_halves_in_separate_processes(name: str, world: dict[str, Arrays], half: Half) -> None:
+    """What `expose` returned is all of the victim that reaches the attacker: the release is not even on his disk."""
+    seen = half("expose", name, release=world["release"])
+    known = {"suspects": world["suspects"], "reference": world["reference"], "seen": seen}
+    scores = half("attack", name, **known)["scores"]
+    assert scores.dtype == np.float64
+    assert scores.shape == (SUSPECTS,)
+    assert not np.isposinf(scores).any()
+    again = half("attack", name, **known)["scores"]
+    np.testing.assert_array_equal(again.view(np.int64), scores.view(np.int64), "equal seeds, unequal bits")
+
+    order = np.random.default_rng(2).permutation(SUSPECTS)
+    shuffled = {key: array[order] for key, array in world["suspects"].items()}
+    moved = half("attack", name, **(known | {"suspects": shuffled}))["scores"]
+    np.testing.assert_allclose(moved, scores[order], rtol=1e-4, atol=1e-4, err_msg="the order of the suspects matters")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_copies_are_ranked_first(name: str, world: dict[str, Arrays], half: Half) -> None:
+    """Not a strength test: whoever holds the release and finds nothing in plain copies is not connected to it."""
+    if Sight.RELEASE not in attack_class(name).sees:
+        pytest.skip("sees only something computed from the release")
+    seen = half("expose", name, release=world["release"])
+    scores = half("attack", name, suspects=world["suspects"], reference=world["reference"], seen=seen)["scores"]
+    assert np.median(scores[:COPIES]) > np.quantile(scores[COPIES:], 0.9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sees_what_it_declares(name: str, world: dict[str, Arrays], half: Half) -> None:
+    """Pixels reach the attacker only where he declares to hold the release, and then nothing else does."""
+    sees = attack_class(name).sees
+    seen = half("expose", name, release=world["release"])
+    assert sees
+    assert all(isinstance(sight, Sight) for sight in sees)
+    if sees == {Sight.RELEASE}:
+        assert set(seen) == {"pixels", "labels"}
+        for key, array in seen.items():
+            np.testing.assert_array_equal(array, world["release"][key])
+    if Sight.RELEASE not in sees:
+        pixels = world["release"]["pixels"].tobytes()
+        assert all(pixels not in array.tobytes() for array in seen.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_described(name: str) -> None:
+    kind = attack_class(name)
+    assert kind.name == name
+    assert isinstance(kind.version, int)
+    assert kind.version >= 1
+    assert len(kind.threat_model.split()) >= 8
+    assert inspect.getdoc(kind)
+    assert list(inspect.signature(kind.expose).parameters) == ["self", "release", "world"]
+    assert list(inspect.signature(kind.attack).parameters) == ["self", "seen", "suspects", "own"]
+    reach = make_attack(name, {}).reach(1000)
+    assert reach is None or reach >= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_settings_are_frozen_described_and_checked(name: str) -> None:
+    attack: Any = make_attack(name, {})
+    settings = attack.model_dump(mode="json")
+    assert make_attack(name, json.loads(json.dumps(settings))) == attack
+    for field, about in type(attack).model_fields.items():
+        assert about.description, f"the setting {field} has no line of description"
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(attack, field, settings[field])
+    for field in settings:
+        with pytest.raises(InputError, match=f"unknown key '{field}x'. Did you mean '{field}'"):
+            make_attack(name, {f"{field}x": 1})
+    with pytest.raises(InputError, match="unknown key 'zzzzzz'"):
+        make_attack(name, {"zzzzzz": 1})
+
+
+def test_an_unknown_attack_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(InputError, match="Did you mean 'nearest-copy'"):
+        make_attack("nearest-cpoy", {})
+
+
+def test_a_built_in_attack_is_an_attack() -> None:
+    for name in NAMES:
+        assert isinstance(make_attack(name, {}), Attack)
+
+
+def test_reconstructions_are_scored_by_the_core() -> None:
+    """An attack that returns images is ranked by closeness to them, and needs no ranking of its own."""
+    rng = np.random.default_rng(4)
+    suspects, reference = (Images(**_images(count, 3, rng)) for count in (60, 40))
+    recovered = Images(suspects.pixels[:6] // 2 + suspects.pixels[:6] // 4 + 30, suspects.labels[:6])
+    scores = closeness(suspects, recovered, reference)
+    assert set(np.argsort(-scores)[:6]) == set(range(6))
