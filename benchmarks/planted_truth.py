@@ -64,7 +64,8 @@ def cropped(pixels: Pixels) -> Pixels:
 
 
 def brightened(pixels: Pixels) -> Pixels:
-    return np.clip(np.rint(pixels * 1.15 + 12), 0, 255).astype(np.uint8)
+    brighter: Pixels = np.clip(np.rint(pixels * 1.15 + 12), 0, 255).astype(np.uint8)
+    return brighter
 
 
 CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
@@ -213,7 +214,8 @@ def decoys(data: Dataset, store: Store) -> dict[str, Any]:
         def averages(pool: Images, rng: np.random.Generator = rng, count: int = count) -> Pixels:
             order = rng.permutation(len(pool))
             pairs = pool.pixels[np.concatenate([order, rng.permutation(order)])[: 2 * count]].astype(np.uint16)
-            return ((pairs[:count] + pairs[count:] + 1) // 2).astype(np.uint8)
+            means: Pixels = ((pairs[:count] + pairs[count:] + 1) // 2).astype(np.uint8)
+            return means
 
         made = {
             "uniform noise": rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8),

@@ -115,9 +115,9 @@ def _compute(tasks: Sequence[Task], store: Store, workers: int) -> Iterator[tupl
         for task in tasks:
             try:
                 futures[pool.submit(_work, task, store.root)] = task
-            except BrokenProcessPool as error:  # a worker died while tasks were still being handed out
+            except BrokenProcessPool as broken:  # a worker died while tasks were still being handed out
                 if len(tasks) == 1:
-                    yield task, _failure(error)
+                    yield task, _failure(broken)
                 lost.append(task)
         if len(tasks) == 1 and lost:
             return

@@ -107,11 +107,13 @@ def _judge_attacks(case: _Case, attacks: Sequence[AttackRecord], facts: AuditFac
             for name in policy.required_attacks
             if name in by_name and (limit := by_name[name].detection_limit.get(kind)) is not None
         ]
+        tried = any(kind in by_name[name].detection_limit for name in policy.required_attacks if name in by_name)
         if not limits or min(limits) > dose:
-            found = f"only from {min(limits)} on" if limits else "not even as 20 % of the members"
+            found = "were found not even as 20 % of the members" if tried else "were not tried"
+            found = f"were found only from {min(limits)} on" if limits else found
             case.add(
                 "inconclusive",
-                f"no power: planted members of the kind '{kind}' must be found at {dose}; they were found {found}",
+                f"no power: planted members of the kind '{kind}' must be found at {dose}; they {found}",
                 "Use more controls, a larger effort, or an attack that sees this kind.",
             )
     if policy.closest_members == "none" and any(attack.closest for attack in attacks):

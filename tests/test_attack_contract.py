@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from privaudit.attack import Attack, Sight
@@ -43,7 +42,7 @@ inputs = {path.stem: read(path) for path in folder.glob("*.npz")}
 np.savez(folder / "result.npz", **getattr(cells, half)(arguments, inputs))
 """
 
-Arrays = dict[str, NDArray[Any]]
+Arrays = dict[str, Any]
 Half = Callable[..., Arrays]
 
 

@@ -59,7 +59,8 @@ def auc_change(baseline: Sides, run: Sides) -> Change:
 def _exposed(sides: Sides, rate: float) -> NDArray[np.bool_]:
     members, controls = sides
     threshold = np.sort(controls)[::-1][min(int(rate * len(controls)), len(controls) - 1)]
-    return members > threshold
+    exposed: NDArray[np.bool_] = members > threshold
+    return exposed
 
 
 def exposure_change(baseline: Sides, run: Sides, rate: float = FALSE_POSITIVE_RATE) -> Change:
