@@ -26,7 +26,7 @@ from privaudit.policy import load_policy
 from privaudit.release import Release
 from privaudit.store import Store
 
-SIZES = {"members": 2000, "controls": 5000, "release": 2000, "fresh": 1500, "reference": 1500}
+SIZES = {"members": 1200, "controls": 2700, "release": 2800, "fresh": 900, "reference": 900}
 ATTACKS: dict[str, dict[str, Any]] = {"nearest-copy": {}, "density-ratio": {}}
 _data = None
 
