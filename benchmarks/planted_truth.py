@@ -247,7 +247,9 @@ def main() -> None:
     path = write_result(
         f"planted_truth_{options.part}",
         {"sizes": SIZES, "results": results},
-        seeds={"kinds": [1], "mirrored": [100 + s for s in SEEDS], "decoys": [200 + s // 5 for s in SEEDS]}[options.part],
+        seeds={"kinds": [1], "mirrored": [100 + s for s in SEEDS], "decoys": [200 + s // 5 for s in SEEDS]}[
+            options.part
+        ],
         command=f"python -m benchmarks.planted_truth --part {options.part}",
     )
     print(path)

@@ -23,6 +23,14 @@ class Compared:
     verdict: Literal["worse", "better", "no difference shown"]
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """All metrics of the attacks that finished in both runs, and the names of those that did not."""
+
+    parts: tuple[Compared, ...]
+    left_out: tuple[str, ...]
+
+
 def _only_release(evidence: AuditEvidence, name: str | None, which: str) -> ReleaseFacts:
     names = [release.name for release in evidence.facts.releases]
     if name is None and len(names) == 1:
@@ -34,7 +42,7 @@ def _only_release(evidence: AuditEvidence, name: str | None, which: str) -> Rele
 
 def compare(
     baseline: AuditEvidence, run: AuditEvidence, baseline_name: str | None = None, run_name: str | None = None
-) -> list[Compared]:
+) -> Comparison:
     """Paired comparison on the same suspects.
 
     Raises InputError where the runs cannot be compared: other data, seed, suspects, effort or attack versions.
@@ -44,14 +52,17 @@ def compare(
             raise InputError(f"The {which} was not attacked (too few images, or no controls): nothing to compare.")
     mine, theirs = baseline.facts.manifest, run.facts.manifest
     for what, before, after in (
-        ("data", mine["hashes"]["data"], theirs["hashes"]["data"]),
-        ("seed", mine["seeds"], theirs["seeds"]),
-        ("effort", mine["effort"], theirs["effort"]),
-        ("largest number of suspects", mine["max_suspects"], theirs["max_suspects"]),
-        ("suspects", baseline.facts.member_ids, run.facts.member_ids),
+        ("other data (members, controls, fresh or reference)", mine["hashes"]["data"], theirs["hashes"]["data"]),
+        ("another --seed", mine["seeds"], theirs["seeds"]),
+        ("another --effort", mine["effort"], theirs["effort"]),
+        ("another --max-suspects", mine["max_suspects"], theirs["max_suspects"]),
+        ("other members among its suspects", baseline.facts.member_ids, run.facts.member_ids),
     ):
         if before != after:
-            raise InputError(f"The two runs cannot be compared: their {what} differ.")
+            raise InputError(
+                f"The two runs cannot be compared: the second has {what}. Audit both candidates with the same data "
+                "and settings."
+            )
     before, after = _only_release(baseline, baseline_name, "baseline"), _only_release(run, run_name, "run")
     versions = {attack.name: (attack.version, attack.settings) for attack in before.attacks}
     found: list[tuple[str, Change]] = []
@@ -73,7 +84,11 @@ def compare(
         raise InputError("The two runs cannot be compared: no attack finished in both.")
     worse = holm([change.p_worse for _, change in found])
     better = holm([change.p_better for _, change in found])
-    return [
-        Compared(name, change, "worse" if p <= ALPHA else "better" if q <= ALPHA else "no difference shown")
-        for (name, change), p, q in zip(found, worse, better, strict=True)
-    ]
+    compared = {name for name, _ in found}
+    return Comparison(
+        tuple(
+            Compared(name, change, "worse" if p <= ALPHA else "better" if q <= ALPHA else "no difference shown")
+            for (name, change), p, q in zip(found, worse, better, strict=True)
+        ),
+        tuple(sorted({*versions, *(attack.name for attack in after.attacks)} - compared)),
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ Scores = Mapping[str, NDArray[np.float64]]
 
 
 class AttackFacts(Settings):
-    """What is known about an attack's run, beside its scores."""
+    """What is known about an attack's run, beside its scores. trace: where it failed; stays private."""
 
     name: str
     version: int
@@ -44,6 +45,7 @@ class AttackFacts(Settings):
     reach: int | None
     seconds: float
     failure: str | None
+    trace: str | None = None
 
 
 class ReleaseFacts(Settings):
@@ -101,23 +103,30 @@ def load(folder: Path) -> AuditEvidence:
             "This is no finished run: its private/evidence folder is missing. Give the folder that an audit wrote "
             "with --out; sharing the share/ half alone is not enough to judge again."
         ) from None
-    except (ValidationError, OSError) as error:
-        raise InputError(f"The evidence of this run cannot be read: {str(error).splitlines()[0]}.") from None
+    except (ValidationError, OSError, ValueError) as error:
+        raise InputError(
+            f"The evidence of this run cannot be read ({str(error).splitlines()[0]}). Start its audit again."
+        ) from None
     scores: dict[tuple[str, str], Scores] = {}
     for release in facts.releases:
         for attack in release.attacks:
             path = folder / _file(facts, release.name, attack.name)
             if attack.failure is None and facts.attacked:
-                scores[release.name, attack.name] = _read(path)
+                scores[release.name, attack.name] = _read(path, len(facts.member_ids))
     return AuditEvidence(facts, scores)
 
 
-def _read(path: Path) -> Scores:
+def _read(path: Path, n_members: int) -> Scores:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"The scores in '{path.name}' of this run are missing or damaged: {error}.") from None
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            scores = {name: arrays[name] for name in arrays.files}
+        if len(scores["release members"]) != n_members:
+            raise ValueError("they belong to another run")
+    except (OSError, ValueError, LookupError, EOFError, NotImplementedError, zlib.error, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"The scores in '{path.name}' of this run are missing or damaged ({error}). Start its audit again."
+        ) from None
+    return scores
 
 
 def _file(facts: AuditFacts, release: str, attack: str) -> str:

@@ -6,6 +6,7 @@ taken from the store. Workers only read the store; the driver writes what they r
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import multiprocessing
 import os
@@ -77,6 +78,21 @@ def _start_worker(parent: int) -> None:
     threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
 
 
+@contextlib.contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Ctrl-C waits until the block ends; workers that start in it never hear of it, not even while they import."""
+    import signal
+
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _work(task: Task, root: Path) -> tuple[dict[str, Any], float]:
     started = time.perf_counter()
     module, name = task.function.split(":")
@@ -114,7 +130,8 @@ def _compute(tasks: Sequence[Task], store: Store, workers: int) -> Iterator[tupl
         futures: dict[Future[tuple[dict[str, Any], float]], Task] = {}
         for task in tasks:
             try:
-                futures[pool.submit(_work, task, store.root)] = task
+                with _no_interrupts():
+                    futures[pool.submit(_work, task, store.root)] = task
             except BrokenProcessPool as broken:  # a worker died while tasks were still being handed out
                 if len(tasks) == 1:
                     yield task, _failure(broken)

@@ -132,12 +132,16 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def _p(value: float) -> str:
+    return f"p = {value:.2g}" if value > 0 else "p below 1e-300"
+
+
 def _arm_reasons(judged: _Judged, rule: Rule) -> list[str]:
     record, reasons, said = judged.record, judged.reasons, []
     if reasons.detected[0]:
-        said.append(f"it ranks members above controls better than chance (p = {record.p_holm:.2g} after Holm)")
+        said.append(f"it ranks members above controls better than chance ({_p(record.p_holm)} after Holm)")
     elif reasons.doubtful[0]:
-        said.append(f"its ranking is doubtful (p = {record.p_holm:.2g} after Holm)")
+        said.append(f"its ranking is doubtful ({_p(record.p_holm)} after Holm)")
     if reasons.listed[0]:
         said.append(f"it names members at a false discovery rate of {_percent(rule.q)}")
     tpr = record.tpr_at_1pct_fpr

@@ -2,7 +2,8 @@
 
 share/      report.html, summary.md, audit.json, metrics.json, junit.xml
 private/    plan.json (the declared family of tests, written before anything is scored), evidence/,
-            manifest.json (sources as given), ids.csv (neutral ids and the files behind them), crashes
+            policy.json (the limits it was judged by), manifest.json (sources as given), ids.csv (neutral ids and the
+            files behind them), crashes/ (where an attack failed)
 """
 
 from __future__ import annotations
@@ -15,19 +16,20 @@ import os
 import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from privaudit import evidence as evidence_files
-from privaudit.audit import Candidate, member_id, release_id
 from privaudit.errors import InputError
-from privaudit.evidence import AuditEvidence
-from privaudit.findings import arm_scores, has_arm
-from privaudit.images import Dataset
-from privaudit.record import AuditRecord
-from privaudit.reporting import ArmScores, write_share
-from privaudit.store import atomic_file, key_of
+from privaudit.store import FULL, atomic_file, key_of
 
-PLAN, LOCK, IDS, MANIFEST = "plan.json", "lock", "ids.csv", "manifest.json"
+if TYPE_CHECKING:
+    from privaudit.audit import Candidate
+    from privaudit.evidence import AuditEvidence
+    from privaudit.images import Dataset
+    from privaudit.policy import Policy
+    from privaudit.record import AuditRecord
+    from privaudit.reporting import ArmScores
+
+PLAN, LOCK, IDS, POLICY, CRASHES = "plan.json", "lock", "ids.csv", "policy.json", "crashes"
 
 
 class RunFolder:
@@ -46,6 +48,8 @@ class RunFolder:
 
     def write_ids(self, members: Dataset, candidates: list[Candidate]) -> None:
         """Which file or row is behind each neutral id."""
+        from privaudit.audit import member_id, release_id
+
         text = io.StringIO()
         table = csv.writer(text)
         table.writerow(["id", "candidate", "name", "group", "class"])
@@ -60,16 +64,36 @@ class RunFolder:
 
     def finish(self, evidence: AuditEvidence, record: AuditRecord) -> None:
         """Write evidence and reports."""
+        from privaudit import evidence as evidence_files
+
+        self.write_json(POLICY, record.policy)
         evidence_files.save(evidence, self.evidence)
+        self._write_crashes(evidence)
         self.render(evidence, record)
+
+    def _write_crashes(self, evidence: AuditEvidence) -> None:
+        folder = self.private / CRASHES
+        for place, release in enumerate(evidence.facts.releases):
+            for attack in release.attacks:
+                path = folder / f"{place:02d}-{attack.name}.txt"
+                path.unlink(missing_ok=True)
+                if attack.trace is not None:
+                    folder.mkdir(exist_ok=True)
+                    with atomic_file(path) as partial:
+                        partial.write_text(attack.trace, encoding="utf-8")
 
     def render(self, evidence: AuditEvidence, record: AuditRecord) -> None:
         """Write the shareable half."""
+        from privaudit.reporting import write_share
+
         write_share(record, drawn(evidence), self.share)
 
 
 def drawn(evidence: AuditEvidence) -> dict[tuple[str, str], ArmScores]:
     """The scores that pictures are drawn from."""
+    from privaudit.findings import arm_scores, has_arm
+    from privaudit.reporting import ArmScores
+
     found = {}
     for place, scores in evidence.scores.items():
         arms = {arm: arm_scores(scores, arm) for arm in ("release", "raw", "fresh") if has_arm(scores, arm)}
@@ -95,6 +119,20 @@ def _locked(path: Path) -> int | None:
     return handle
 
 
+def check_out(out: Path) -> None:
+    """Raise InputError where `out` cannot be the folder of a run; makes nothing."""
+    try:
+        if out.exists() and not out.is_dir():
+            raise InputError(f"'{out}' is a file; --out needs a folder.")
+        if out.is_dir() and any(out.iterdir()) and not (out / "private").is_dir():
+            raise InputError(f"The folder '{out}' holds other files. Choose an empty or a new folder with --out.")
+        above = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+        if not (above.is_dir() and os.access(above, os.W_OK)):
+            raise InputError(f"The folder '{out}' cannot be written, for '{above}' cannot. Choose another --out.")
+    except OSError as error:
+        raise InputError(f"The folder '{out}' cannot be used ({error.strerror}). Choose another --out.") from error
+
+
 @contextlib.contextmanager
 def open_run(out: Path, facts: Mapping[str, Any]) -> Iterator[RunFolder]:
     """The folder of a new or continued run, locked while the block runs.
@@ -102,16 +140,15 @@ def open_run(out: Path, facts: Mapping[str, Any]) -> Iterator[RunFolder]:
     facts: what the run depends on; written before anything is scored. Raises InputError where the folder holds
     something else, holds another audit, or is in use.
     """
+    check_out(out)
     folder = RunFolder(out)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"'{out}' is a file; --out needs a folder.")
-    if out.is_dir() and any(out.iterdir()) and not (out / "private").is_dir():
-        raise InputError(f"The folder '{out}' holds other files. Choose an empty or a new folder with --out.")
     try:
         folder.share.mkdir(parents=True, exist_ok=True)
         folder.private.mkdir(mode=0o700, exist_ok=True)
         handle = _locked(folder.private / LOCK)
     except OSError as error:
+        if error.errno in FULL:
+            raise
         raise InputError(f"The folder '{out}' cannot be written ({error.strerror}). Choose another --out.") from error
     if handle is None:
         owner = (folder.private / LOCK).read_text().strip() or "another process"
@@ -141,16 +178,27 @@ def _declare(folder: RunFolder, facts: Mapping[str, Any]) -> None:
     folder.write_json(PLAN, {"key": key, "declared": dict(facts)})
 
 
-def load_run(folder: Path) -> tuple[RunFolder, AuditEvidence, AuditRecord]:
-    """A finished run. Raises InputError where the folder is none."""
-    from pydantic import ValidationError
+def load_run(folder: Path) -> tuple[RunFolder, AuditEvidence]:
+    """A finished run. Raises InputError where the folder is none, or its evidence is damaged."""
+    from privaudit import evidence as evidence_files
 
     run = RunFolder(folder)
     if not folder.is_dir():
         raise InputError(f"There is no run folder '{folder}'. Give the folder that an audit wrote with --out.")
-    evidence = evidence_files.load(run.evidence)
+    if folder.name in ("share", "private") and (folder.parent / "private").is_dir():
+        raise InputError(f"'{folder}' is a part of a run folder. Give the folder above it: '{folder.parent}'.")
+    return run, evidence_files.load(run.evidence)
+
+
+def load_policy_of(run: RunFolder) -> Policy:
+    """The policy that a finished run was judged by. Raises InputError where it is missing or damaged."""
+    from privaudit.policy import Policy, validated
+
     try:
-        record = AuditRecord.model_validate_json((run.share / "audit.json").read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise InputError(f"'{folder}' has no readable share/audit.json: {str(error).splitlines()[0]}.") from None
-    return run, evidence, record
+        values = json.loads((run.private / POLICY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise InputError(
+            f"The run '{run.root}' has no readable private/{POLICY}, the limits it was judged by. Judge it with "
+            "privaudit check --policy FILE, or start its audit again."
+        ) from None
+    return validated(Policy, values, f"private/{POLICY} of the run '{run.root}'")

@@ -42,5 +42,5 @@ def random_split(data: Dataset, counts: Sequence[int], rng: np.random.Generator)
 
 def share_out(data: Dataset, shares: Sequence[float], rng: np.random.Generator) -> list[Dataset]:
     """Split a dataset at random by unit into these shares of it."""
-    counts = [int(share * len(data)) for share in shares]
+    counts = [int(share * len(data) + 1e-9) for share in shares]
     return random_split(data, counts, rng)

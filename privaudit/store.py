@@ -26,6 +26,9 @@ from numpy.typing import NDArray
 
 from privaudit.errors import IncompleteError, InputError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of the errors that a full disk, or a used-up quota, raises."""
+
 Arrays = Mapping[str, NDArray[Any]]
 
 _DAMAGED = (OSError, ValueError, EOFError, TypeError, SyntaxError, OverflowError, MemoryError, tokenize.TokenError)
@@ -59,7 +62,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise IncompleteError(
                 "The disk is full. Everything computed so far is kept; free some space and start the same command "
                 "again to go on."
@@ -87,6 +90,8 @@ class Store:
             for folder in (root, root / "blobs", root / "entries"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
+            if error.errno in FULL:
+                raise
             raise InputError(
                 f"The store folder '{root}' cannot be made ({error.strerror}). Choose another one with --store."
             ) from error

@@ -104,8 +104,11 @@ def test_wheel_installs_one_name_only(built: Built) -> None:
     with zipfile.ZipFile(built.wheel) as file:
         assert file.read(f"privaudit-{version}.dist-info/top_level.txt").decode().split() == ["privaudit"]
         metadata = file.read(f"privaudit-{version}.dist-info/METADATA").decode()
+        points = file.read(f"privaudit-{version}.dist-info/entry_points.txt").decode()
     assert f"Version: {version}" in metadata
     assert "License-Expression: Apache-2.0" in metadata
+    assert [f"[{group}]" in points for group in GROUPS] == [True] * len(GROUPS)
+    assert "privaudit = privaudit.cli:main" in points
 
 
 def test_sdist_is_complete(built: Built) -> None:

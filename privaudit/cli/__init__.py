@@ -9,19 +9,23 @@ from privaudit.cli import audit, finished, information
 app = typer.Typer(
     name="privaudit",
     help="Attacks a release candidate of a private image dataset as an adversary would, and judges it.",
+    epilog="To see an audit at work: privaudit audit --demo",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("audit")(audit.audit)
-app.command("check")(finished.check)
-app.command("compare")(finished.compare)
-app.command("report")(finished.report)
-app.command("init")(information.init)
-app.command("plugins")(information.plugins)
-app.command("doctor")(information.doctor)
+for name, command, short in (
+    ("audit", audit.audit, "Attack a release candidate and judge it."),
+    ("check", finished.check, "Judge a finished run again by another policy."),
+    ("compare", finished.compare, "Is one run leakier than another?"),
+    ("report", finished.report, "Write the report of a finished run again."),
+    ("init", information.init, "Write a commented policy file, to be changed."),
+    ("plugins", information.plugins, "List the installed attacks and synthesizers."),
+    ("doctor", information.doctor, "Tell what this machine can do."),
+):
+    app.command(name, short_help=short)(command)
 
 
 def main() -> None:

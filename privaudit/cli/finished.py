@@ -9,65 +9,103 @@ import typer
 
 from privaudit.cli.terminal import errors_as_sentences, leave, show
 
-RunArgument = Annotated[Path, typer.Argument(help="folder of a finished run")]
+METRICS = {
+    "auc": "chance that a member is ranked above a control (0.5: no leak)",
+    "tpr_at_1pct_fpr": "share of members found at 1 % false accusations",
+    "tpr_at_0_1pct_fpr": "share of members found at 0.1 % false accusations",
+}
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that an audit wrote with --out.")]
 
 
 def check(
     run: RunArgument,
-    policy: Annotated[str, typer.Option(help="policy file, or the name of a shipped one")] = "default",
-    json_: Annotated[bool, typer.Option("--json", help="print the new record on stdout")] = False,
-    no_fail: Annotated[bool, typer.Option("--no-fail", help="exit 0 whatever the verdict")] = False,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="The limits to judge by: a file, or 'default' or 'demo'. Default: those it was judged by before.",
+        ),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print the new audit.json instead of the verdict.")] = False,
+    no_fail: Annotated[bool, typer.Option("--no-fail", help="Exit 0 whatever the verdict is.")] = False,
 ) -> None:
-    """Judge a finished run again, under another policy, without attacking again. The run is left as it is."""
-    with errors_as_sentences():
-        from privaudit.judgement import judge
-        from privaudit.policy import load_policy
-        from privaudit.reporting.machine import audit_json
-        from privaudit.runs import load_run
+    """Judge a finished run again, perhaps by another policy, without attacking again.
 
-        rules = load_policy(policy)
-        _, evidence, _ = load_run(run)
+    Nothing is written. Exit codes as of audit.
+    """
+    with errors_as_sentences():
+        from privaudit.policy import load_policy
+        from privaudit.runs import load_policy_of, load_run
+
+        rules = None if policy is None else load_policy(policy)
+        folder, evidence = load_run(run)
+        rules = rules or load_policy_of(folder)
+        from privaudit.judgement import judge
+        from privaudit.reporting.machine import audit_json
+
         record = judge(evidence, rules)
         if json_:
-            typer.echo(audit_json(record).decode())
+            typer.echo(audit_json(record).decode(), nl=False)
         else:
             show(record)
         leave(record.verdict, no_fail)
 
 
 def report(run: RunArgument) -> None:
-    """Render the shareable half of a finished run again, under the policy it was judged by."""
+    """Write the shareable half of a finished run again, by the policy that it was judged by."""
     with errors_as_sentences():
-        from privaudit.judgement import judge
-        from privaudit.policy import Policy
-        from privaudit.runs import load_run
+        from privaudit.runs import load_policy_of, load_run
 
-        folder, evidence, record = load_run(run)
-        folder.render(evidence, judge(evidence, Policy.model_validate(record.policy)))
+        folder, evidence = load_run(run)
+        rules = load_policy_of(folder)
+        from privaudit.judgement import judge
+
+        folder.render(evidence, judge(evidence, rules))
         typer.echo(f"report: {folder.share / 'report.html'}")
 
 
 def compare(
-    baseline: Annotated[Path, typer.Argument(help="folder of the run to compare with")],
+    baseline: Annotated[Path, typer.Argument(metavar="BASELINE", help="Run to compare with.")],
     run: RunArgument,
-    baseline_name: Annotated[str | None, typer.Option(help="candidate of the baseline, if it has several")] = None,
-    run_name: Annotated[str | None, typer.Option(help="candidate of the run, if it has several")] = None,
-    no_fail: Annotated[bool, typer.Option("--no-fail", help="exit 0 even if something is worse")] = False,
+    baseline_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Candidate of the baseline, if it has several.")
+    ] = None,
+    run_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Candidate of the run, if it has several.")
+    ] = None,
+    no_fail: Annotated[bool, typer.Option("--no-fail", help="Exit 0 even if the run is leakier.")] = False,
 ) -> None:
-    """Is the second run leakier than the first? Paired on the same suspects; exit 1 where it is, beyond the noise."""
+    """Is RUN leakier than BASELINE, by more than chance explains?
+
+    Two candidates made from the same members, audited with the same data and settings, are compared on the same
+    images. Exit codes: 1 leakier, 0 not shown to be, 2 not comparable.
+    """
     with errors_as_sentences():
-        from privaudit import comparison
         from privaudit.runs import load_run
 
-        found = comparison.compare(load_run(baseline)[1], load_run(run)[1], baseline_name, run_name)
-        typer.echo(f"{'attack':<20} {'metric':<20} {'baseline':>9} {'run':>9}   {'difference, 95 %':<24} verdict")
-        for part in found:
-            change = part.change
-            interval = f"{change.run - change.baseline:+.4f} [{change.low:+.4f}, {change.high:+.4f}]"
+        runs = load_run(baseline)[1], load_run(run)[1]
+        from privaudit import comparison
+
+        found = comparison.compare(*runs, baseline_name, run_name)
+        for part in found.parts:
+            change, meaning = part.change, METRICS.get(part.change.metric, part.change.metric)
+            interval = f"95 % interval {change.low:+.3f} to {change.high:+.3f}"
+            typer.echo(f"{part.attack}, {meaning}: {part.verdict}")
             typer.echo(
-                f"{part.attack:<20} {change.metric:<20} {change.baseline:>9.4f} {change.run:>9.4f}   {interval:<24} "
-                f"{part.verdict}"
+                f"  baseline {change.baseline:.3f}, run {change.run:.3f}, "
+                f"difference {change.run - change.baseline:+.3f} ({interval})"
             )
-        worse = any(part.verdict == "worse" for part in found)
-        typer.echo("The second run is leakier." if worse else "No attack shows the second run to be leakier.")
+        for name in found.left_out:
+            typer.echo(f"{name}: not compared, for it did not finish in both runs")
+        verdicts = {part.verdict for part in found.parts}
+        worse = "worse" in verdicts
+        if worse:
+            typer.echo("LEAKIER: the run gives away more than the baseline.")
+        elif "better" in verdicts:
+            typer.echo(
+                "LESS LEAKY: the run gives away less than the baseline. Whether it may be published: see its report."
+            )
+        else:
+            typer.echo("NO DIFFERENCE SHOWN. A difference within the intervals above cannot be excluded.")
         leave("fail" if worse else "pass", no_fail)

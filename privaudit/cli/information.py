@@ -7,17 +7,20 @@ from typing import Annotated
 
 import typer
 
-from privaudit.cli.terminal import errors_as_sentences
+from privaudit.cli.terminal import NOT_FINISHED, errors_as_sentences
 from privaudit.errors import InputError
 
 POLICY_FILE = "policy.yaml"
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="where to write it")] = Path("."),
-    force: Annotated[bool, typer.Option("--force", help="overwrite an existing file")] = False,
+    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where to write it.")] = Path("."),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Write the default policy, commented, as policy.yaml: to be changed, reviewed and given with --policy."""
+    """Write the default policy, with comments, as policy.yaml.
+
+    A policy holds the limits that a candidate must keep. Change it, have it reviewed, and give it with --policy.
+    """
     with errors_as_sentences():
         from privaudit.policy import built_in_text
 
@@ -28,10 +31,11 @@ def init(
             raise InputError(f"The folder '{folder}' does not exist.")
         path.write_text(built_in_text("default"), encoding="utf-8")
         typer.echo(f"written: {path}")
+        typer.echo(f"next: change it, have it reviewed, and use it: privaudit audit --policy {path} ...")
 
 
 def plugins() -> None:
-    """List the installed attacks and synthesizers."""
+    """List the installed attacks and synthesizers: names, versions, and what each attacker is assumed to hold."""
     with errors_as_sentences():
         from privaudit.plugins import ATTACKS, SYNTHESIZERS, attack_class, installed
 
@@ -51,7 +55,7 @@ def plugins() -> None:
 
 
 def doctor() -> None:
-    """Tell what this machine can do, and what is missing."""
+    """Tell what this machine can do, and what is missing; exit 3 where an attack does not load."""
     with errors_as_sentences():
         from privaudit.execution import cores
         from privaudit.manifest import commit, processor, versions
@@ -70,9 +74,9 @@ def doctor() -> None:
         from privaudit.torchvision_compat import import_torchvision
 
         try:
-            typer.echo(f"{'torchvision':<14} imports ({import_torchvision().__version__})")
+            import_torchvision()
         except (ImportError, RuntimeError) as error:
-            typer.echo(f"{'torchvision':<14} does not import: {error}. Only torchvision: datasets need it.")
+            typer.echo(f"{'problem':<14} torchvision does not load: {error}. Only torchvision:NAME data need it.")
         broken = []
         for name in installed(ATTACKS):
             try:
@@ -83,3 +87,6 @@ def doctor() -> None:
         for line in broken:
             typer.echo(f"{'':<14} {line}")
         typer.echo(f"{'network':<14} never used")
+        typer.echo("Something is missing: see above." if broken else "Ready. To see an audit: privaudit audit --demo")
+        if broken:
+            raise typer.Exit(NOT_FINISHED)

@@ -1,10 +1,12 @@
-"""What every command shares: exit codes, errors as sentences, progress."""
+"""What every command shares: exit codes, errors as sentences, progress, the verdict."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sys
+import traceback
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -19,8 +21,12 @@ if TYPE_CHECKING:
     from privaudit.record import AuditRecord
 
 EXIT_CODES = {"pass": 0, "fail": 1, "incomplete": 3, "inconclusive": 4}
-INTERRUPTED = 130
+NOT_FINISHED, INTERRUPTED = 3, 130
+TRACEBACK = "PRIVAUDIT_TRACEBACK"
+"""Environment variable: where it is set, the traceback of an error of the program itself is printed."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_GO_ON = "What was finished is kept"
 
 
 def say(text: str) -> None:
@@ -30,25 +36,37 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def errors_as_sentences() -> Iterator[None]:
-    """Turn errors that a user can mend into one message and an exit code."""
+    """Turn errors into one message and an exit code; none of them is that of a verdict."""
     try:
         yield
+    except (typer.Exit, BrokenPipeError):
+        raise
     except PrivauditError as error:
-        say(f"error: {error}")
-        raise typer.Exit(error.exit_code) from None
+        _leave_with(f"error: {error}", error.exit_code)
     except KeyboardInterrupt:
-        say("interrupted. What was finished is kept; start the same command again to go on.")
-        raise typer.Exit(INTERRUPTED) from None
+        _leave_with(f"interrupted. {_GO_ON}; start the same command again to go on.", INTERRUPTED)
     except MemoryError:
-        say("error: not enough memory. Give fewer or smaller images (--max-suspects, --size).")
-        raise typer.Exit(3) from None
+        _leave_with("error: not enough memory. Give fewer or smaller images (--max-suspects, --size).", NOT_FINISHED)
     except OSError as error:
         if error.errno in _FULL:
-            say("error: the disk is full. What was finished is kept; free some space and start again to go on.")
+            text = f"the disk is full. {_GO_ON}; free some space and start the same command again to go on."
         else:
-            name = f" '{error.filename}'" if error.filename else ""
-            say(f"error: {error.strerror or error}{name}.")
-        raise typer.Exit(3) from None
+            name = f" ('{error.filename}')" if error.filename else ""
+            text = f"{error.strerror or error}{name}. {_GO_ON}; mend this and start the same command again to go on."
+        _leave_with(f"error: {text}", NOT_FINISHED)
+    except Exception as error:  # noqa: BLE001 (the last resort: no traceback, and no exit code of a verdict)
+        if os.environ.get(TRACEBACK):
+            traceback.print_exc()
+        text = (
+            f"error: privaudit itself failed ({type(error).__name__}: {error}). This is a mistake in the program, not "
+            f"in your data. {_GO_ON}. Please report it, with what is printed when {TRACEBACK}=1 is set."
+        )
+        _leave_with(text, NOT_FINISHED)
+
+
+def _leave_with(text: str, code: int) -> None:
+    say(text)
+    raise typer.Exit(code) from None
 
 
 class Announcer:
@@ -61,16 +79,12 @@ class Announcer:
     def __enter__(self) -> Announcer:
         if not self._quiet and sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.completed:.0f} of {task.total:.0f}"),
-            )
-            self._bar = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+            columns = (SpinnerColumn(), TimeElapsedColumn(), BarColumn(20), TextColumn("{task.description}"))
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self._bar.start()
-            self._bar.add_task("starting", total=1)
+            self._bar.add_task("starting", total=None)
         return self
 
     def __exit__(
@@ -78,23 +92,34 @@ class Announcer:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+            self._bar = None
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Say what was done."""
+    def __call__(self, what: str, done: int = 0, total: int = 1) -> None:
+        """Say what has begun (nothing of it done yet), or what was done."""
+        text = f"{done} of {total} done: {what}" if done else f"{what} ..."
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], description=what, completed=done, total=total)
+            from rich.markup import escape
+
+            task = self._bar.task_ids[0]
+            self._bar.update(task, description=escape(text), completed=done, total=total if done else None)
         elif not self._quiet:
-            say(f"[{done}/{total}] {what}")
+            say(text)
+
+    def note(self, text: str) -> None:
+        """Something that was found in the data."""
+        if self._bar is not None:
+            self._bar.console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
+        elif not self._quiet:
+            say(f"note: {text}")
 
 
 def show(record: AuditRecord) -> None:
     """The verdict and its reasons on stdout."""
     for release in record.releases:
-        typer.echo(f"{release.verdict.upper()}: {release.name}")
+        typer.echo(f"{release.verdict.upper()}: {release.name} (policy: {record.policy['name']})")
         typer.echo(f"  {release.sentence}")
-        if len(release.reasons) > 1:
-            for reason in release.reasons:
-                typer.echo(f"  - {reason}")
+        for reason in release.reasons[1:]:  # the sentence tells the first one
+            typer.echo(f"  - {reason}")
         for step in release.next_steps:
             typer.echo(f"  next: {step}")
     if len(record.releases) > 1:

@@ -27,6 +27,7 @@ from privaudit.errors import InputError
 from privaudit.images import Dataset, Images
 
 GROUPS_FILE = "groups.csv"
+_EMPTY = "empty class folder"
 MAX_NAME = 200
 """Longest name of a group or class."""
 
@@ -63,6 +64,12 @@ def is_image_name(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
+def _shown_suffix(path: Path) -> str:
+    """The suffix as it may stand in a note: what is no common suffix could be a part of a name."""
+    suffix = path.suffix.lower()
+    return suffix if 1 < len(suffix) <= 5 and suffix[1:].isascii() and suffix[1:].isalnum() else "other"
+
+
 def list_classes(root: Path) -> Listing:
     """The images under the class folders of `root`, classes and files sorted by name.
 
@@ -80,7 +87,7 @@ def list_classes(root: Path) -> Listing:
         elif is_image_name(path):
             loose += 1
         elif path.name != GROUPS_FILE:
-            skipped[path.suffix.lower() or "no suffix"] += 1
+            skipped[_shown_suffix(path)] += 1
     if loose:
         raise InputError(
             f"{plural(loose, 'image')} lie{'s' if loose == 1 else ''} directly in the folder, without a class. Put "
@@ -95,6 +102,9 @@ def list_classes(root: Path) -> Listing:
         _list_class(folder, root, label, listing, skipped)
     if not listing.files:
         raise InputError(f"None of the {plural(len(folders), 'class folder')} holds an image.")
+    empty = skipped.pop(_EMPTY, 0)
+    if empty:
+        listing.notes.append(f"{plural(empty, 'class folder has', 'class folders have')} no images.")
     hidden = skipped.pop("hidden", 0)
     if hidden:
         listing.notes.append(f"{plural(hidden, 'hidden or system file')} left out.")
@@ -198,9 +208,9 @@ def _list_class(folder: Path, root: Path, label: int, listing: Listing, skipped:
             listing.labels.append(label)
         else:
             _refuse_disguised(path, root)
-            skipped[path.suffix.lower() or "no suffix"] += 1
+            skipped[_shown_suffix(path)] += 1
     if len(listing.files) == before:
-        listing.notes.append(f"The class '{folder.name}' has no images.")
+        skipped[_EMPTY] += 1
 
 
 def _refuse_disguised(path: Path, root: Path) -> None:

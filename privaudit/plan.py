@@ -1,0 +1,87 @@
+"""What is asked of an audit: the data, the candidates, the attacks; written down before anything is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from privaudit.attack import Attack, Effort
+from privaudit.images import Dataset
+from privaudit.plants import KINDS
+from privaudit.plugins import make_attack
+from privaudit.record import ScanFinding
+from privaudit.release import Release
+
+Announce = Callable[[str, int, int], None]
+"""Progress: what was done, how many steps are done, how many there are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A release to be judged. data: its images with names and notes. scan: findings in its files; None: not scanned."""
+
+    name: str
+    release: Release
+    data: Dataset
+    scan: tuple[ScanFinding, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """An audit before anything is attacked. attacks: names with settings; the declared family of tests.
+
+    kinds: kinds of plants that are tried. max_suspects: images scored per side at most.
+    random_split: members and controls were split at random by privaudit.
+    """
+
+    members: Dataset
+    candidates: Sequence[Candidate]
+    attacks: Mapping[str, Mapping[str, Any]]
+    controls: Dataset | None = None
+    fresh: Dataset | None = None
+    reference: Dataset | None = None
+    effort: Effort = "standard"
+    device: str = "cpu"
+    seed: int = 0
+    max_suspects: int = 10_000
+    random_split: bool = False
+    notes: tuple[str, ...] = ()
+    workers: int = 0
+    kinds: tuple[str, ...] = tuple(KINDS)
+
+    def facts(self) -> dict[str, Any]:
+        """What the result depends on, JSON-able, without paths: written down before anything is scored."""
+        data = {
+            name: part.images.digest
+            for name in ("members", "controls", "fresh", "reference")
+            if (part := getattr(self, name)) is not None
+        }
+        attacks = {name: make_attack(name, dict(settings)) for name, settings in self.attacks.items()}
+        return {
+            "data": data,
+            "releases": {candidate.name: candidate.release.images.digest for candidate in self.candidates},
+            "family": {
+                name: {"version": attack.version, "settings": settings_of(attack)} for name, attack in attacks.items()
+            },
+            "effort": self.effort,
+            "seed": self.seed,
+            "max_suspects": self.max_suspects,
+            "plants": list(self.kinds),
+        }
+
+
+def settings_of(attack: Attack) -> dict[str, Any]:
+    """All settings of an attack, defaults included, JSON-able."""
+    dump = getattr(attack, "model_dump", None)
+    return dict(dump(mode="json")) if dump is not None else {}
+
+
+def member_id(row: int) -> str:
+    """Neutral id of a member."""
+    return f"m-{row:06d}"
+
+
+def release_id(row: int) -> str:
+    """Neutral id of a released image."""
+    return f"r-{row:06d}"

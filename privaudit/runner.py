@@ -1,0 +1,223 @@
+"""The blind runner: it builds the arms and plants, shuffles the suspects, keeps the answer, and collects the scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privaudit import seeds
+from privaudit.arms import class_counts, like
+from privaudit.attack import holds_release
+from privaudit.cells import ATTACK, EXPOSE
+from privaudit.evidence import Scores
+from privaudit.execution import Failure, Task, run
+from privaudit.images import Images, concatenate
+from privaudit.manifest import result_facts
+from privaudit.plan import Announce, Candidate, Plan, settings_of
+from privaudit.plants import Planting, plan, planted
+from privaudit.plugins import make_attack
+from privaudit.pools import Pools
+from privaudit.release import Release
+from privaudit.statistics.units import unit_scores
+from privaudit.store import Entry, Store
+
+
+@dataclass(frozen=True, eq=False)
+class _Pile:
+    """Shuffled suspects in the store, and where each part's rows went. Only the runner has this."""
+
+    stored: dict[str, str]
+    order: NDArray[np.int64]
+    parts: tuple[str, ...]
+    ends: NDArray[np.int64]
+
+    def scores(self, shuffled: NDArray[np.float64], part: str) -> NDArray[np.float64]:
+        """The scores of one part, in the order of its rows."""
+        straight = np.empty_like(shuffled)
+        straight[self.order] = shuffled
+        place = self.parts.index(part)
+        start = self.ends[place - 1] if place else 0
+        return straight[start : self.ends[place]]
+
+
+_SHOWN = {"release": "the candidate", "raw": "the members themselves", "fresh": "images that nobody used"}
+
+
+@dataclass(frozen=True, eq=False)
+class _Cell:
+    """One attack on one arm of one release. part: 'release', 'raw', 'fresh', or a planting."""
+
+    release: str
+    attack: str
+    arm: str
+    pile: _Pile
+    stored: dict[str, str]
+    planting: Planting | None = None
+
+
+def _put_images(store: Store, images: Images) -> dict[str, str]:
+    return {"pixels": store.put_array(images.pixels), "labels": store.put_array(images.labels)}
+
+
+def _put_release(store: Store, release: Release) -> dict[str, str]:
+    stored = _put_images(store, release.images)
+    if release.soft_labels is not None:
+        stored["soft_labels"] = store.put_array(release.soft_labels)
+    return stored
+
+
+class Runner:
+    """The state of one audit while it runs."""
+
+    def __init__(self, plan_: Plan, pools: Pools, store: Store, announce: Announce) -> None:
+        self.plan, self.pools, self.store, self.announce = plan_, pools, store, announce
+        self.attacks = {name: make_attack(name, dict(settings)) for name, settings in plan_.attacks.items()}
+        self.reference = _put_images(store, pools.reference.images)
+        self.piles = {
+            True: self._pile(("members", "controls", "fresh")),
+            False: self._pile(("members", "controls")),
+        }
+
+    def _rows(self, part: str) -> NDArray[np.int64]:
+        rows: NDArray[np.int64] = getattr(self.pools, f"scored_{part}")
+        return rows
+
+    def _pile(self, parts: tuple[str, ...]) -> _Pile:
+        images = [getattr(self.pools, part).images.take(self._rows(part)) for part in parts]
+        pooled = concatenate(images)
+        # The order depends on the answer too, so that knowing the seed does not give it away.
+        order = seeds.generator(self.plan.seed, "shuffle", *parts, pooled.digest).permutation(len(pooled))
+        return _Pile(
+            _put_images(self.store, pooled.take(order)), order, parts, np.cumsum([len(part) for part in images])
+        )
+
+    def cells(self, candidate: Candidate) -> list[_Cell]:
+        """All runs that one candidate needs."""
+        pools, seed, released = self.pools, self.plan.seed, candidate.release.images
+        shape = class_counts(released)
+        raw_pool = pools.members.images.take(pools.scored_members)
+        fresh_pool = pools.fresh.images
+        arms = {
+            "release": (_put_release(self.store, candidate.release), self.piles[True]),
+            "raw": (
+                _put_images(self.store, raw_pool.take(like(raw_pool, shape, seeds.generator(seed, "raw")))),
+                self.piles[False],
+            ),
+            "fresh": (
+                _put_images(self.store, fresh_pool.take(like(fresh_pool, shape, seeds.generator(seed, "fresh")))),
+                self.piles[False],
+            ),
+        }
+        cells = [
+            _Cell(candidate.name, name, arm, pile, stored)
+            for name in self.attacks
+            for arm, (stored, pile) in arms.items()
+        ]
+        for number, planting in enumerate(self._plantings(len(released))):
+            grown = concatenate(
+                [
+                    released,
+                    planted(
+                        planting, pools.members.images, pools.reference.images, seeds.generator(seed, "plants", number)
+                    ),
+                ]
+            )
+            mixed = grown.take(seeds.generator(seed, "plant places", number).permutation(len(grown)))
+            stored = _put_images(self.store, mixed)
+            cells += [
+                _Cell(candidate.name, name, f"plants {number + 1}", self.piles[True], stored, planting)
+                for name, attack in self.attacks.items()
+                if holds_release(attack)
+            ]
+        return cells
+
+    def _plantings(self, n_release: int) -> list[Planting]:
+        rows = self.pools.scored_members
+        _, first = np.unique(self.pools.units("members"), return_index=True)
+        one_each = [int(row) for row in rows[np.sort(first)]]
+        return plan(one_each, n_release, seeds.generator(self.plan.seed, "planting"), self.plan.kinds)
+
+    def _task(self, cell: _Cell, function: str, inputs: dict[str, dict[str, str]]) -> Task:
+        attack = self.attacks[cell.attack]
+        return Task(
+            f"{cell.attack} on {_SHOWN.get(cell.arm, f'the candidate with {cell.arm}')}",
+            function,
+            {
+                "attack": cell.attack,
+                "settings": settings_of(attack),
+                "seed": self.plan.seed,
+                "effort": self.plan.effort,
+                "device": self.plan.device,
+            },
+            inputs,
+            {"version": attack.version, "class": f"{type(attack).__module__}:{type(attack).__qualname__}"}
+            | result_facts(self.plan.device),
+        )
+
+    def run(self, cells: list[_Cell]) -> dict[tuple[str, str], tuple[Scores | None, float, Failure | None]]:
+        """Both halves of every cell: by release and attack, the scores per unit, seconds, and the failure if any."""
+        exposures = [self._task(cell, EXPOSE, {"release": cell.stored}) for cell in cells]
+        seen: dict[str, Entry | Failure] = {}
+        for task, result in run(exposures, self.store, self.plan.workers):
+            seen[task.key] = result
+        tasks: dict[str, list[_Cell]] = {}
+        todo: list[Task] = []
+        failures: dict[tuple[str, str], Failure] = {}
+        for cell, exposure in zip(cells, exposures, strict=True):
+            shown = seen[exposure.key]
+            if isinstance(shown, Failure):
+                failures[cell.release, cell.attack] = shown
+                continue
+            inputs = {"seen": dict(shown.arrays), "suspects": cell.pile.stored, "reference": self.reference}
+            task = self._task(cell, ATTACK, inputs)
+            if task.key not in tasks:
+                todo.append(task)
+            tasks.setdefault(task.key, []).append(cell)
+        scores: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}
+        seconds: dict[tuple[str, str], float] = {}
+        done = 0
+        for task, result in run(todo, self.store, self.plan.workers):
+            done += 1
+            self.announce(task.label, done, len(todo))
+            for cell in tasks[task.key]:
+                place = cell.release, cell.attack
+                if isinstance(result, Failure):
+                    failures[place] = result
+                    continue
+                seconds[place] = seconds.get(place, 0.0) + float(result.facts["seconds"])
+                found = self.store.load({"scores": result.arrays["scores"]})["scores"]
+                scores.setdefault(place, {}).update(self._by_unit(cell, np.asarray(found)))
+        places = {(cell.release, cell.attack) for cell in cells}
+        return {
+            place: (
+                None if place in failures else dict(sorted(scores[place].items())),
+                round(seconds.get(place, 0.0), 2),
+                failures.get(place),
+            )
+            for place in sorted(places)
+        }
+
+    def _by_unit(self, cell: _Cell, shuffled: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        if cell.planting is None:
+            return {
+                f"{cell.arm} {part}": unit_scores(cell.pile.scores(shuffled, part), self.pools.units(part))[0]
+                for part in cell.pile.parts
+            }
+        units = self.pools.units("members")
+        by_unit, names, _ = unit_scores(cell.pile.scores(shuffled, "members"), units)
+        place = {row: number for number, row in enumerate(self.pools.scored_members.tolist())}
+        # Plants are compared with the controls of their own run: scores of two runs need not be on one scale.
+        strangers = np.concatenate(
+            [
+                unit_scores(cell.pile.scores(shuffled, part), self.pools.units(part))[0]
+                for part in cell.pile.parts
+                if part != "members"
+            ]
+        )
+        found: dict[str, NDArray[np.float64]] = {}
+        for kind, rows in cell.planting.rows.items():
+            found[f"plant {kind}"] = by_unit[np.searchsorted(names, units[[place[int(row)] for row in rows]])]
+            found[f"plant {kind} controls"] = strangers
+        return found

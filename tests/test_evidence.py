@@ -1,0 +1,77 @@
+"""Evidence on disk: read back as written, refused when damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from audit_examples import DEMO, clean_scores, evidence_of
+
+from privaudit import evidence as files
+from privaudit.errors import InputError
+from privaudit.judgement import judge
+
+
+def example() -> files.AuditEvidence:
+    scores = clean_scores(300, 200, 100, np.random.default_rng(0))
+    scores["release members"][3] = np.nan
+    return evidence_of({"nearest-copy": scores, "density-ratio": None})
+
+
+def test_round_trip_and_the_same_judgement(tmp_path: Path) -> None:
+    before = example()
+    files.save(before, tmp_path / "evidence")
+    after = files.load(tmp_path / "evidence")
+    assert after.facts == before.facts
+    assert set(after.scores) == set(before.scores)
+    for place, scores in before.scores.items():
+        assert set(after.scores[place]) == set(scores)
+        for name, values in scores.items():
+            np.testing.assert_array_equal(after.scores[place][name], values)
+    assert judge(after, DEMO) == judge(before, DEMO)
+
+
+def test_equal_evidence_gives_equal_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        files.save(example(), tmp_path / name)
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_no_finished_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no finished run"):
+        files.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"\x80\x04pickled"])
+def test_damaged_scores_are_refused(tmp_path: Path, content: bytes) -> None:
+    files.save(example(), tmp_path)
+    (tmp_path / "scores-00-nearest-copy.npz").write_bytes(content)
+    with pytest.raises(InputError, match="missing or damaged"):
+        files.load(tmp_path)
+
+
+def test_flipped_bit_in_the_scores_is_refused(tmp_path: Path) -> None:
+    files.save(example(), tmp_path)
+    path = tmp_path / "scores-00-nearest-copy.npz"
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match="missing or damaged"):
+        files.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"seed": 1, "unknown": 2}'])
+def test_damaged_facts_are_refused(tmp_path: Path, content: str) -> None:
+    files.save(example(), tmp_path)
+    (tmp_path / files.FACTS).write_text(content)
+    with pytest.raises(InputError, match="cannot be read"):
+        files.load(tmp_path)
+
+
+def test_lost_scores_are_refused(tmp_path: Path) -> None:
+    files.save(example(), tmp_path)
+    (tmp_path / "scores-00-nearest-copy.npz").unlink()
+    with pytest.raises(InputError, match="missing or damaged"):
+        files.load(tmp_path)

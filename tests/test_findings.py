@@ -1,0 +1,180 @@
+"""Findings: which scores are compared with which, Holm over the declared family, power, what supports a pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from audit_examples import FLOATS, attack_facts, clean_scores
+
+from privaudit import seeds
+from privaudit.findings import Case, arm_scores, find, fresh_checks
+from privaudit.record import AttackRecord
+from privaudit.statistics.detection import holm
+from privaudit.statistics.power import Innocent, innocent_draws
+from privaudit.statistics.rule import Rule
+
+N, C, F = 300, 200, 100
+IDS = [f"m-{row:06d}" for row in range(N)]
+
+
+@pytest.fixture(scope="module")
+def innocent() -> Innocent:
+    return innocent_draws(N, C + F, seeds.generator(0, "innocent draws"))
+
+
+def records(
+    innocent: Innocent, scores: dict[str, dict[str, FLOATS] | None], valid: bool = True, family: Any = "holds_release"
+) -> dict[str, AttackRecord]:
+    cases = [
+        Case(attack_facts(name, None if found is not None else "it crashed", family), found)
+        for name, found in scores.items()
+    ]
+    rules = {kind: Rule(0.1, len(cases), 0.1) for kind in ("holds_release", "mediated")}
+    return {one.name: one for one in find(cases, rules, IDS, (), innocent, "image", valid, 0)}
+
+
+def scores(seed: int) -> dict[str, FLOATS]:
+    return clean_scores(N, C, F, np.random.default_rng(seed))
+
+
+def test_fresh_images_are_controls_in_the_release_arm_only() -> None:
+    found = scores(0)
+    members, controls = arm_scores(found, "release")
+    assert (len(members), len(controls)) == (N, C + F)
+    assert {len(arm_scores(found, arm)[1]) for arm in ("raw", "fresh")} == {C}  # type: ignore[arg-type]
+
+
+def test_clean_attack_supports_a_pass(innocent: Innocent) -> None:
+    one = records(innocent, {"a": scores(1)})["a"]
+    assert one.verdict == "pass"
+    assert one.reasons == ()
+    assert one.supports_pass
+    assert one.no_support == ()
+    assert {kind: limit.dose for kind, limit in one.detection_limit.items() if limit} == dict.fromkeys(
+        ("cropped", "jpeg", "mirrored"), 10
+    ) or all(limit is not None and limit.dose <= 15 for limit in one.detection_limit.values())
+    release = one.arms["release"]
+    assert release is not None
+    assert (release.auc.n_members, release.auc.n_controls) == (N, C + F)
+
+
+def test_planted_leak_is_found_named_and_counted(innocent: Innocent) -> None:
+    leak = scores(2)
+    leak["release members"][[7, 40, 99]] = 30.0
+    leak["release members"][100:140] += 25
+    one = records(innocent, {"a": leak})["a"]
+    assert one.verdict == "fail"
+    assert {"m-000007", "m-000040", "m-000099"} <= set(one.closest)
+    assert set(one.closest) >= {f"m-{row:06d}" for row in range(100, 140)}
+    assert {found.id for found in one.suspected} >= set(one.closest)
+    assert one.exposed_share is not None
+    assert one.exposed_share.low <= 43 / N <= one.exposed_share.high
+
+
+def test_members_that_tie_with_a_control_are_not_closest(innocent: Innocent) -> None:
+    tied = scores(3)
+    tied["release members"][5] = tied["release fresh"][0] = 50.0
+    assert records(innocent, {"a": tied})["a"].closest == ()
+
+
+def test_holm_counts_attacks_that_did_not_finish(innocent: Innocent) -> None:
+    leak = scores(4)
+    leak["release members"][:12] = 30.0
+    alone = records(innocent, {"a": leak})["a"].arms["release"]
+    with_crash = records(innocent, {"a": leak, "b": None, "c": None})
+    together = with_crash["a"].arms["release"]
+    assert alone is not None
+    assert together is not None
+    assert together.p == alone.p == alone.p_holm
+    assert together.p_holm == pytest.approx(min(1.0, 3 * alone.p))
+    assert with_crash["b"].verdict == "incomplete"
+    assert not with_crash["b"].supports_pass
+    assert "it crashed" in with_crash["b"].reasons[0]
+
+
+def test_holm_over_three_attacks(innocent: Innocent) -> None:
+    several = {str(number): scores(10 + number) for number in range(3)}
+    several["1"]["release members"][:9] = 30.0
+    found = records(innocent, dict(several))
+    arms = [found[name].arms["release"] for name in several]
+    adjusted = holm([arm.p for arm in arms if arm])
+    assert [arm.p_holm for arm in arms if arm] == adjusted
+
+
+def test_power_is_measured_against_the_controls_of_the_same_run(innocent: Innocent) -> None:
+    """Scores of a run with plants may all be higher: that is no power."""
+    shifted = scores(5)
+    for kind in ("mirrored", "jpeg", "cropped"):
+        rng = np.random.default_rng(6)
+        shifted[f"plant {kind}"] = rng.standard_normal(60) + 1000
+        shifted[f"plant {kind} controls"] = rng.standard_normal(C + F) + 1000
+    one = records(innocent, {"a": shifted})["a"]
+    assert one.detection_limit == dict.fromkeys(("mirrored", "jpeg", "cropped"))
+    assert not one.supports_pass
+    assert "no kind of planted member" in one.no_support[0]
+
+
+def test_raw_must_fail_and_fresh_must_not(innocent: Innocent) -> None:
+    blind = scores(7)
+    blind["raw members"] = blind["raw members"] - 20
+    assert "originals" in records(innocent, {"a": blind})["a"].no_support[0]
+    wolf = scores(8)
+    wolf["fresh members"] = wolf["fresh members"] + 1
+    one = records(innocent, {"a": wolf})["a"]
+    assert "strangers" in one.no_support[0]
+    assert not one.supports_pass
+
+
+def test_no_opinion_and_equal_scores_say_nothing(innocent: Innocent) -> None:
+    for value in (np.nan, 0.0):
+        silent = {name: np.full_like(found, value) for name, found in scores(9).items()}
+        one = records(innocent, {"a": silent})["a"]
+        assert one.verdict == "inconclusive"  # no threshold fixes the TPR: its upper bound is 1
+        assert one.closest == ()
+        assert one.suspected == ()
+        assert not one.supports_pass
+        assert not any(one.detection_limit.values())
+
+
+def test_invalid_pools_take_every_statistical_verdict_away(innocent: Innocent) -> None:
+    leak = scores(11)
+    leak["release members"][:50] = 30.0
+    found = records(innocent, {"a": leak, "b": scores(12), "c": None}, valid=False)
+    assert (found["a"].verdict, found["b"].verdict, found["c"].verdict) == (
+        "inconclusive",
+        "inconclusive",
+        "incomplete",
+    )
+    assert not any(one.supports_pass for one in found.values())
+
+
+def test_mediated_attacks_fail_or_are_silent(innocent: Innocent) -> None:
+    doubtful = scores(13)
+    doubtful["release members"][:6] = 30.0
+    leak = scores(14)
+    leak["release members"][:60] = 30.0
+    found = records(innocent, {"a": doubtful, "b": leak}, family="mediated")
+    assert found["a"].verdict == "pass"
+    assert found["b"].verdict == "fail"
+    assert not found["a"].supports_pass
+    assert found["a"].power == {}
+
+
+def test_fresh_checks_are_two_sided_and_corrected() -> None:
+    def shifted(by: float, seed: int) -> Case:
+        found = scores(seed)
+        found["fresh members"] = found["fresh members"] + by
+        return Case(attack_facts(f"a{seed}"), found)
+
+    checks = fresh_checks([shifted(1, 20), shifted(-1, 21), shifted(0, 22), Case(attack_facts("gone", "x"), None)])
+    assert [check.passed for check in checks] == [False, False, True]
+    raw = [min(1.0, 2 * min(check.auc_p, check.top20_p)) for check in checks]
+    assert [check.p_holm for check in checks] == holm(raw)
+
+
+def test_findings_do_not_depend_on_the_order_of_the_attacks(innocent: Innocent) -> None:
+    forward = records(innocent, {"a": scores(30), "b": scores(31)})
+    backward = records(innocent, {"b": scores(31), "a": scores(30)})
+    assert forward == {name: backward[name] for name in forward}

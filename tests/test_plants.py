@@ -1,0 +1,78 @@
+"""Plants: which members, how many, changed how."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from audit_examples import digits, random_images
+from hypothesis import given
+from hypothesis import strategies as st
+
+from privaudit.images import Images
+from privaudit.plants import KINDS, LARGEST_SHARE_OF_RELEASE, PLANTED_UNITS, Planting, plan, planted
+
+
+@given(n=st.integers(0, 900), n_release=st.integers(0, 2000), seed=st.integers(0, 50), n_kinds=st.integers(1, 7))
+def test_plan(n: int, n_release: int, seed: int, n_kinds: int) -> None:
+    candidates = [7 * row for row in range(n)]
+    kinds = tuple(KINDS)[:n_kinds]
+    plantings = plan(candidates, n_release, np.random.default_rng(seed), kinds)
+    if n < 5:
+        assert plantings == []
+        return
+    assert [kind for planting in plantings for kind in planting.rows] == list(kinds)
+    room = max(1, int(LARGEST_SHARE_OF_RELEASE * n_release))
+    for planting in plantings:
+        rows = np.concatenate(list(planting.rows.values()))
+        assert len(set(rows.tolist())) == len(rows), "a member is planted twice in one run"
+        assert set(rows.tolist()) <= set(candidates)
+        assert len(rows) <= room
+        assert {len(own) for own in planting.rows.values()} == {min(PLANTED_UNITS, n // 5, room)}
+
+
+def test_runs_are_as_few_as_room_allows() -> None:
+    rng = np.random.default_rng(0)
+    assert [list(p.rows) for p in plan(range(3000), 10_000, rng)] == [list(KINDS)]
+    assert [len(p.rows) for p in plan(range(3000), 1000, rng)] == [2, 2, 2, 1]
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize(("side", "channels"), [(1, 1), (2, 3), (16, 1), (33, 3)])
+def test_every_kind_keeps_size_and_type_and_is_deterministic(kind: str, side: int, channels: int) -> None:
+    images, strangers = random_images(2, 1, side, channels), random_images(3, 2, side, channels)
+    before = images.pixels.copy()
+    made = [KINDS[kind](images.pixels[0], strangers, np.random.default_rng(5)) for _ in range(2)]
+    assert made[0].dtype == np.uint8
+    assert made[0].shape == images.pixels[0].shape
+    np.testing.assert_array_equal(*made)
+    np.testing.assert_array_equal(images.pixels, before)
+    if side > 2:
+        assert (made[0] != images.pixels[0]).any(), "the hash would find it"
+
+
+def test_non_square_images() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 12, 20, 3), dtype=np.uint8)
+    images = Images(pixels, np.zeros(1, np.int64))
+    for change in KINDS.values():
+        assert change(pixels[0], images, np.random.default_rng(1)).shape == (12, 20, 3)
+
+
+def test_plants_look_like_their_members() -> None:
+    data = digits()
+    rng = np.random.default_rng(3)
+    rows = np.arange(40)
+    for kind in KINDS:
+        found = planted(Planting({kind: rows}), data.members.images, data.reference.images, rng)
+        np.testing.assert_array_equal(found.labels, data.members.images.labels[rows])
+        shown = found.pixels[:, :, ::-1] if kind == "mirrored" else found.pixels
+        pairs = zip(shown.reshape(40, -1), data.members.images.pixels[rows].reshape(40, -1), strict=True)
+        like = np.array([np.corrcoef(a, b)[0, 1] for a, b in pairs])
+        assert np.median(like) > 0.7, kind
+
+
+def test_kinds_follow_each_other() -> None:
+    data = digits()
+    planting = Planting({"mirrored": np.array([3, 4]), "noise": np.array([9])})
+    found = planted(planting, data.members.images, data.reference.images, np.random.default_rng(0))
+    np.testing.assert_array_equal(found.labels, data.members.images.labels[[3, 4, 9]])
+    np.testing.assert_array_equal(found.pixels[0], data.members.images.pixels[3][:, ::-1])

@@ -1,0 +1,136 @@
+"""The store: what is read is what was written, or nothing."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from privaudit.errors import IncompleteError, InputError
+from privaudit.store import Store, array_digest, atomic_file, key_of
+
+ARRAY = np.arange(60, dtype=np.int64).reshape(5, 12)
+
+
+def blob(store: Store, digest: str) -> Path:
+    return store.root / "blobs" / digest[:2] / f"{digest}.npy"
+
+
+@given(
+    array=arrays.arrays(
+        st.sampled_from([np.uint8, np.int64, np.float64, np.bool_]), arrays.array_shapes(min_dims=0, min_side=0)
+    )
+)
+@settings(max_examples=50, deadline=None)
+def test_round_trip(array: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> None:
+    store = Store(tmp_path_factory.mktemp("store"))
+    found = store.array(store.put_array(array))
+    assert found is not None
+    assert found.dtype == array.dtype
+    assert found.shape == array.shape
+    np.testing.assert_array_equal(found, array)
+    assert not found.flags.writeable
+
+
+def test_digest_sees_type_shape_and_content_but_not_layout() -> None:
+    assert array_digest(ARRAY) == array_digest(np.asfortranarray(ARRAY))
+    others = [ARRAY.astype(np.int32), ARRAY.reshape(12, 5), ARRAY + 1, ARRAY[:4], np.zeros((0, 12), np.int64)]
+    assert len({array_digest(array) for array in (ARRAY, *others)}) == 6
+
+
+def test_digest_of_large_arrays_does_not_depend_on_the_blocks_it_is_read_in() -> None:
+    large = np.random.default_rng(0).integers(0, 256, (40, 1024, 1024), dtype=np.uint8)
+    assert array_digest(large) == array_digest(np.asfortranarray(large))
+    changed = large.copy()
+    changed[-1, -1, -1] ^= 1
+    assert array_digest(large) != array_digest(changed)
+
+
+def test_keys_depend_on_every_fact_and_not_on_order() -> None:
+    assert key_of({"a": 1, "b": [1, 2]}) == key_of({"b": [1, 2], "a": 1})
+    assert len({key_of(facts) for facts in ({"a": 1}, {"a": 1.5}, {"a": "1"}, {"b": 1}, {"a": [1]}, {"a": {}})}) == 6
+
+
+def test_any_flipped_bit_makes_an_array_missing_and_it_can_be_put_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    digest = store.put_array(ARRAY)
+    path = blob(store, digest)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        found = store.array(digest)
+        assert found is None or np.array_equal(found, ARRAY)
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert store.array(digest) is None
+    store.put_array(ARRAY)
+    assert np.array_equal(store.load({"x": digest})["x"], ARRAY)
+
+
+@pytest.mark.parametrize("length", [0, 5, 64, 128, 200])
+def test_truncated_array_is_missing_and_replaced(tmp_path: Path, length: int) -> None:
+    store = Store(tmp_path)
+    store.put("k" * 32, {"x": ARRAY}, {})
+    path = blob(store, array_digest(ARRAY))
+    path.write_bytes(path.read_bytes()[:length])
+    assert store.get("k" * 32) is None
+    with pytest.raises(IncompleteError, match="Start the same command again"):
+        store.load({"x": array_digest(ARRAY)})
+    store.put("k" * 32, {"x": ARRAY}, {})
+    assert store.get("k" * 32) is not None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "null", "{}", '{"arrays": 1, "facts": {}}', '{"arrays": {"x": "00"}'])
+def test_damaged_entry_is_no_entry(tmp_path: Path, text: str) -> None:
+    store = Store(tmp_path)
+    store.put("k" * 32, {"x": ARRAY}, {"seconds": 1.0})
+    entry = store.get("k" * 32)
+    assert entry is not None
+    assert entry.facts == {"seconds": 1.0}
+    (tmp_path / "entries" / "kk" / ("k" * 32 + ".json")).write_text(text)
+    assert store.get("k" * 32) is None
+
+
+def test_entry_that_names_a_lost_array_is_no_entry(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put("k" * 32, {"x": ARRAY, "y": ARRAY + 1}, {})
+    blob(store, array_digest(ARRAY + 1)).unlink()
+    assert store.get("k" * 32) is None
+    assert store.get("l" * 32) is None
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    path = tmp_path / "facts.json"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="no"), atomic_file(path) as partial:
+        partial.write_text("half of the n")
+        raise ValueError("no")
+    assert [(found.name, found.read_text()) for found in tmp_path.iterdir()] == [("facts.json", "old")]
+
+
+def test_full_disk_is_told_in_words(tmp_path: Path) -> None:
+    with pytest.raises(IncompleteError, match="disk is full"), atomic_file(tmp_path / "x"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_owner_reads_the_store(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    digest = store.put_array(ARRAY)
+    store.put("k" * 32, {"x": ARRAY}, {})
+    for path in (store.root, *store.root.rglob("*")):
+        assert path.stat().st_mode & 0o077 == 0, path
+    assert json.loads((store.root / "entries" / "kk" / ("k" * 32 + ".json")).read_text())["arrays"] == {"x": digest}
+
+
+def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="--store"):
+        Store(tmp_path / "file" / "store")
