@@ -13,6 +13,7 @@ export OMP_NUM_THREADS := 1
 .PHONY: demo test test-slow check clean
 
 demo: $(VENV)/.installed
+	rm -rf demo
 	$(BIN)/privaudit audit --demo --no-fail --out demo
 
 test: $(VENV)/.installed-test

@@ -71,7 +71,7 @@ def silverman(rows: torch.Tensor) -> float:
     """Silverman's rule-of-thumb bandwidth for a Gaussian kernel in d dimensions."""
     count, dimensions = rows.shape
     factor = (4 / (count * (dimensions + 2))) ** (1 / (dimensions + 4))
-    return float(factor * rows.std(0).mean())
+    return max(_SMALLEST_DISTANCE, float(factor * rows.std(0).mean()))  # equal rows have no spread
 
 
 def domias(suspects: torch.Tensor, release: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
