@@ -92,7 +92,9 @@ def read_yaml(path: Path, what: str) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"The {what} '{path}' cannot be read: {error}.") from None
     except yaml.YAMLError as error:
-        raise InputError(f"The {what} '{path}' is not valid YAML: {error}") from None
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        place = f" in line {mark.line + 1}" if mark is not None else ""
+        raise InputError(f"The {what} '{path}' is not valid YAML{place}: {problem or 'it cannot be read'}.") from None
 
 
 def built_in_text(name: str) -> str:

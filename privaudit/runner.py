@@ -142,7 +142,7 @@ class Runner:
     def _task(self, cell: _Cell, function: str, inputs: dict[str, dict[str, str]]) -> Task:
         attack = self.attacks[cell.attack]
         return Task(
-            f"{cell.attack} on {_SHOWN.get(cell.arm, f'the candidate with {cell.arm}')}",
+            f"{cell.attack} on {_SHOWN.get(cell.arm, cell.arm.replace('plants', 'planted members, part'))}",
             function,
             {
                 "attack": cell.attack,

@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from privaudit.record import AuditRecord
     from privaudit.reporting import ArmScores
 
-PLAN, LOCK, IDS, POLICY, CRASHES = "plan.json", "lock", "ids.csv", "policy.json", "crashes"
+PLAN, LOCK, IDS, MANIFEST, POLICY, CRASHES = (
+    "plan.json",
+    "lock",
+    "ids.csv",
+    "manifest.json",
+    "policy.json",
+    "crashes",
+)
 
 
 class RunFolder:
@@ -61,6 +68,11 @@ class RunFolder:
                 table.writerow([release_id(row), candidate.name, name, "", ""])
         with atomic_file(self.private / IDS) as partial:
             partial.write_text(text.getvalue(), encoding="utf-8")
+
+    def remove_plan(self) -> None:
+        """Undo what was written before anything was scored."""
+        for name in (PLAN, IDS, MANIFEST):
+            (self.private / name).unlink(missing_ok=True)
 
     def finish(self, evidence: AuditEvidence, record: AuditRecord) -> None:
         """Write evidence and reports."""
@@ -128,7 +140,7 @@ def check_out(out: Path) -> None:
             raise InputError(f"The folder '{out}' holds other files. Choose an empty or a new folder with --out.")
         above = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
         if not (above.is_dir() and os.access(above, os.W_OK)):
-            raise InputError(f"The folder '{out}' cannot be written, for '{above}' cannot. Choose another --out.")
+            raise InputError(f"The folder '{out}' cannot be written: '{above}' is read-only. Choose another --out.")
     except OSError as error:
         raise InputError(f"The folder '{out}' cannot be used ({error.strerror}). Choose another --out.") from error
 
@@ -156,8 +168,14 @@ def open_run(out: Path, facts: Mapping[str, Any]) -> Iterator[RunFolder]:
     try:
         os.truncate(handle, 0)
         os.write(handle, f"process {os.getpid()} on {platform.node()}\n".encode())
+        is_new = not (folder.private / PLAN).exists()
         _declare(folder, facts)
-        yield folder
+        try:
+            yield folder
+        except InputError:
+            if is_new:  # nothing was scored: the folder is free for another audit
+                folder.remove_plan()
+            raise
     finally:
         os.close(handle)
 

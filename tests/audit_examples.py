@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from privaudit import plugins, seeds
+from privaudit import audit, judgement, plugins, seeds, validity
 from privaudit.attack import Context, Evidence, ReleaseAttack, Seen
 from privaudit.audit import Candidate, Plan, collect
 from privaudit.data.loading import load
@@ -22,9 +22,10 @@ from privaudit.evidence import AttackFacts, AuditEvidence, AuditFacts, ReleaseFa
 from privaudit.images import Dataset, Images
 from privaudit.judgement import judge
 from privaudit.policy import Policy, load_policy
-from privaudit.record import AuditRecord, DataRecord
+from privaudit.record import AuditRecord, DataRecord, Estimate, Unit
 from privaudit.release import Release
 from privaudit.splits import random_split
+from privaudit.statistics.power import innocent_draws
 from privaudit.store import Store
 
 REQUIRED: dict[str, dict[str, Any]] = {"nearest-copy": {}, "density-ratio": {}}
@@ -83,6 +84,31 @@ def plan_for(
         "random_split": True,
     }
     return Plan(**(settings | changes))
+
+
+_INNOCENT = lru_cache(maxsize=32)(
+    lambda n_members, n_controls: innocent_draws(n_members, n_controls, np.random.default_rng(0))
+)
+
+
+_BASELINES: dict[tuple[str, ...], tuple[Estimate, float, bool] | None] = {}
+
+
+def _remembered(
+    members: Images, controls: Images, units: NDArray[np.str_], unit: Unit, rng: np.random.Generator
+) -> tuple[Estimate, float, bool] | None:
+    """The blind baseline, computed once for the same pools and seed."""
+    key = (members.digest, controls.digest, str(units.tolist()), unit, str(rng.bit_generator.state))
+    if key not in _BASELINES:
+        _BASELINES[key] = validity.blind_baseline(members, controls, units, unit, rng)
+    return _BASELINES[key]
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer permutations for the blind baseline; it and the innocent draws are shared by audits of the same pools."""
+    monkeypatch.setattr(validity, "PERMUTATIONS", 149)
+    monkeypatch.setattr(audit, "blind_baseline", _remembered)
+    monkeypatch.setattr(judgement, "innocent_draws", lambda n_members, n_controls, _: _INNOCENT(n_members, n_controls))
 
 
 def audited(plan: Plan, root: Path, policy: Policy = DEMO) -> tuple[AuditEvidence, AuditRecord]:
@@ -189,7 +215,8 @@ class Distance(_Test):
         released = seen.images.pixels.reshape(len(seen.images), -1).astype(np.float64)
         squares = (released**2).sum(axis=1)
         nearest = [
-            np.min((rows**2).sum(axis=1)[:, None] - 2 * rows @ released.T + squares, axis=1) for rows in (mine, mirrored)
+            np.min((rows**2).sum(axis=1)[:, None] - 2 * rows @ released.T + squares, axis=1)
+            for rows in (mine, mirrored)
         ]
         return Evidence(scores=-np.minimum(*nearest))
 

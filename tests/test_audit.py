@@ -16,6 +16,7 @@ from audit_examples import (
     candidate,
     dataset,
     digits,
+    hurry,
     install_fakes,
     plan_for,
     random_images,
@@ -28,7 +29,6 @@ from privaudit.audit import Plan, collect
 from privaudit.data.loading import load
 from privaudit.errors import InputError
 from privaudit.images import Dataset, Images, concatenate
-from privaudit.judgement import judge
 from privaudit.policy import Policy
 from privaudit.record import ReleaseRecord
 from privaudit.store import Store
@@ -41,6 +41,7 @@ FAST_POLICY = DEMO.model_copy(update={"required_attacks": ("distance",), "requir
 @pytest.fixture(autouse=True)
 def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     install_fakes(monkeypatch)
+    hurry(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +86,7 @@ def test_one_percent_exact_copies_fail_and_are_named_exactly(shared: Path) -> No
     named = {pair.id for pair in release.identical}
     copies = set(digits().members.images.take(rows).image_digests())
     expected = {
-        f"m-{row:06d}"
-        for row, digest in enumerate(digits().members.images.image_digests())
-        if digest in copies
+        f"m-{row:06d}" for row, digest in enumerate(digits().members.images.image_digests()) if digest in copies
     }
     assert named == expected
     assert len(release.identical) == len(expected)
@@ -154,16 +153,14 @@ def test_without_controls_nothing_passes_but_a_copy_fails(shared: Path) -> None:
 
 
 def test_too_few_are_not_attacked_but_a_copy_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def never(*_: object, **__: object) -> None:
-        raise AssertionError("attacked")
-
-    monkeypatch.setattr("privaudit.audit.run", never)
+    computed = count_tasks(monkeypatch)
     small = digits().members.take(np.arange(200))
     record = audited(plan_for(digits().unseen.images, members=small), tmp_path)[1]
     assert record.verdict == "inconclusive"
     assert "too few" in record.sentence
     copied = plan_for(with_members(np.array([3])), members=small)
     assert audited(copied, tmp_path)[1].verdict == "fail"
+    assert computed == []
 
 
 def changed(data: Dataset, change: str) -> Dataset:
@@ -181,7 +178,7 @@ def changed(data: Dataset, change: str) -> Dataset:
 @pytest.mark.parametrize("change", ["corner marker", "resampled", "gamma"])
 def test_controls_of_another_source_are_inconclusive(change: str, tmp_path: Path) -> None:
     data = digits()
-    others = {name: changed(getattr(data, name), change) for name in ("controls", "fresh", "reference")}
+    others: dict[str, Any] = {name: changed(getattr(data, name), change) for name in ("controls", "fresh", "reference")}
     for released in (data.unseen.images, changed(data.unseen, change).images):
         record = audited(plan_for(released, FAST, random_split=False, **others), tmp_path, FAST_POLICY)[1]
         assert record.verdict == "inconclusive"
@@ -193,18 +190,21 @@ def test_controls_of_another_source_are_inconclusive(change: str, tmp_path: Path
 def test_controls_of_another_source_are_inconclusive_for_the_shipped_attacks(change: str, tmp_path: Path) -> None:
     for seed in range(5):
         data = digits(seed)
-        others = {name: changed(getattr(data, name), change) for name in ("controls", "fresh", "reference")}
+        others: dict[str, Any] = {
+            name: changed(getattr(data, name), change) for name in ("controls", "fresh", "reference")
+        }
         plan = plan_for(data.unseen.images, seed=seed, kinds=THREE, **others)
         assert audited(plan, tmp_path)[1].verdict == "inconclusive"
 
 
+@pytest.mark.parametrize("seeds", [range(1), pytest.param(range(1, 20), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["hash-only", "three-percent", "size-of-release", "no-opinion"])
-def test_attacks_without_power_never_support_a_pass(name: str, tmp_path: Path) -> None:
+def test_attacks_without_power_never_support_a_pass(name: str, seeds: range, tmp_path: Path) -> None:
     policy = FAST_POLICY.model_copy(update={"required_attacks": (name,)})
-    for seed in range(3):
+    for seed in seeds:
         release = judged(plan_for(digits(seed).unseen.images, {name: {}}, seed=seed, kinds=THREE), tmp_path, policy)
         attack = release.attacks[0]
-        assert release.verdict == "inconclusive"
+        assert release.verdict != "pass"  # it may fail by chance, in about one of a hundred
         assert not attack.supports_pass
         if name in ("hash-only", "size-of-release"):
             assert attack.arms["raw"] is not None
@@ -245,7 +245,7 @@ def count_tasks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     real = execution._compute
 
     def counting(tasks: Any, store: Store, workers: int) -> Any:
-        computed.extend(task.label for task in tasks)
+        computed.extend(task.function.split(":")[1] for task in tasks)
         return real(tasks, store, workers)
 
     monkeypatch.setattr(execution, "_compute", counting)
@@ -258,7 +258,7 @@ def test_second_run_computes_nothing_and_a_new_candidate_reuses_the_arms(
     computed = count_tasks(monkeypatch)
     plan = plan_for(digits().unseen.images, FAST)
     first = audited(plan, tmp_path, FAST_POLICY)
-    assert sorted(set(computed)) == [f"distance on {arm}" for arm in ("fresh", "plants 1", "raw", "release")]
+    assert computed.count("expose") == computed.count("attack") == 4  # three arms and a run with plants
     computed.clear()
     second = audited(plan, tmp_path, FAST_POLICY)
     assert computed == []
@@ -266,7 +266,7 @@ def test_second_run_computes_nothing_and_a_new_candidate_reuses_the_arms(
     unseen = digits().unseen.images
     other = Images(np.bitwise_xor(unseen.pixels, 1), unseen.labels)
     audited(plan_for(other, FAST), tmp_path, FAST_POLICY)
-    assert sorted(set(computed)) == ["distance on plants 1", "distance on release"]
+    assert computed.count("expose") == computed.count("attack") == 2  # raw and fresh depend on the shape only
 
 
 @pytest.mark.parametrize("change", ["seed", "effort", "controls", "reference"])
@@ -284,7 +284,7 @@ def test_what_a_result_depends_on_is_computed_anew(
         "reference": digits().reference.take(np.arange(100)),
     }
     collect(replace(plan, **{change: changes[change]}), FAST_POLICY, Store(tmp_path))
-    assert "distance on release" in computed[before:]
+    assert computed[before:].count("attack") == 4
 
 
 def test_version_of_an_attack_is_in_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -312,9 +312,9 @@ def test_damaged_store_is_mended(damage: str, tmp_path: Path) -> None:
             place = len(content) * 3 // 4
             path.write_bytes(content[:place] + bytes([content[place] ^ 8]) + content[place + 1 :])
     second, again = audited(plan, tmp_path, FAST_POLICY)
-    for place, scores in first.scores.items():
+    for pair, scores in first.scores.items():
         for name, values in scores.items():
-            np.testing.assert_array_equal(values, second.scores[place][name])
+            np.testing.assert_array_equal(values, second.scores[pair][name])
     assert without_times(record.model_dump(mode="json")) == without_times(again.model_dump(mode="json"))
 
 
@@ -361,12 +361,13 @@ def test_the_attack_learns_nothing_from_the_order_of_the_suspects(
 # Persons.
 
 
-def people(seed: int, n_members: int = 300, n_others: int = 300, each: int = 3) -> dict[str, Dataset]:
+def people(seed: int, n_members: int = 300, n_others: int = 300, each: int = 3) -> dict[str, Any]:
     """Persons with three images each: digits with noise of their own, dealt by person."""
     images = load("digits").images
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(images))
-    made, start = {}, 0
+    made: dict[str, Any] = {}
+    start = 0
     for name, count in (("members", n_members), ("controls", n_others), ("fresh", 150), ("reference", 60)):
         rows = np.repeat(order[start : start + count], each)
         shown = images.pixels[rows].astype(int) + rng.integers(-60, 61, (len(rows), 16, 16, 1))
@@ -408,7 +409,7 @@ def test_counts_are_persons_and_a_person_is_exposed_once(tmp_path: Path) -> None
 
 def test_innocent_persons_are_not_flagged(tmp_path: Path) -> None:
     failed = 0
-    for seed in range(4):
+    for seed in range(2):
         data = people(seed)
         unseen = data.pop("unseen").images
         plan = plan_for(unseen, FAST, seed=seed, **data)
@@ -454,7 +455,7 @@ def test_small_and_oblong_images(height: int, width: int, channels: int, tmp_pat
         pixels = rng.integers(0, 256, (count, height, width, channels), dtype=np.uint8)
         return dataset(Images(pixels, np.arange(count, dtype=np.int64) % 3))
 
-    parts = {"members": made(300), "controls": made(300), "fresh": made(100), "reference": made(80)}
+    parts: dict[str, Any] = {"members": made(300), "controls": made(300), "fresh": made(100), "reference": made(80)}
     unseen = made(200).images
     assert audited(plan_for(unseen, **parts), tmp_path)[1].verdict in ("pass", "inconclusive")
     copied = parts["members"].images.take(np.arange(40))

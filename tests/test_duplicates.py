@@ -144,7 +144,7 @@ def test_leaving_out_near_duplicates_manufactures_no_leak(n_members: int, n_cont
         sides = np.split(np.array([f"{'m' if row < n_members else 'c'} image {row}" for row in range(n)]), [n_members])
         out = straddling(sides, mine, n_members)
         out |= surplus(sides, mine, n_members, out, rng)
-        score = like[np.ix_(order[:n], order[n : n + 400])].max(axis=1)
+        score = like[np.ix_(order[:n], order[n : n + 300])].max(axis=1)
         found = detect(tally(placements(score[:n_members][~out[:n_members]], score[n_members:][~out[n_members:]])))
         alarms += [found.top20_p[0] <= 0.05, found.auc_p[0] <= 0.05]
     assert (alarms <= 0.08 * 300).all(), alarms

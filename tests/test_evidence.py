@@ -62,6 +62,23 @@ def test_flipped_bit_in_the_scores_is_refused(tmp_path: Path) -> None:
         files.load(tmp_path)
 
 
+@pytest.mark.slow
+def test_any_flipped_bit_in_the_scores_is_refused_or_harmless(tmp_path: Path) -> None:
+    files.save(example(), tmp_path)
+    before = files.load(tmp_path).scores["candidate", "nearest-copy"]
+    path = tmp_path / "scores-00-nearest-copy.npz"
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            after = files.load(tmp_path).scores["candidate", "nearest-copy"]
+        except InputError:
+            continue
+        assert all(np.array_equal(after[name], before[name], equal_nan=True) for name in after)
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"seed": 1, "unknown": 2}'])
 def test_damaged_facts_are_refused(tmp_path: Path, content: str) -> None:
     files.save(example(), tmp_path)

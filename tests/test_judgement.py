@@ -74,7 +74,7 @@ def test_many_exposed_members_fail(seed: int) -> None:
     record = judge(exposed(seed, 12), DEMO)
     assert record.verdict == "fail"
     assert record.sentence.startswith("Do not publish")
-    assert len(record.releases[0].attacks[0].closest) == 12
+    assert len(record.releases[0].attacks[0].closest) >= 12
 
 
 @pytest.mark.slow
@@ -88,7 +88,7 @@ def test_identical_copy_fails_whatever_else_is_true() -> None:
     pair = (IdenticalPair(id="m-000003", release_id="r-000001"),)
     assert verdict(evidence_of(clean(3), identical=pair)) == "fail"
     assert verdict(evidence_of({}, attacked=False, exchangeability="no controls", identical=pair)) == "fail"
-    assert verdict(evidence_of({name: None for name in REQUIRED}, identical=pair)) == "fail"
+    assert verdict(evidence_of(dict.fromkeys(REQUIRED), identical=pair)) == "fail"
     assert verdict(evidence_of({}, n_members=20, attacked=False, identical=pair)) == "fail"
 
 
@@ -185,9 +185,12 @@ def test_stricter_policy_on_finished_evidence_never_passes() -> None:
 
 def test_policy_that_wants_no_closest_member() -> None:
     scores = clean(11)
-    found = scores["nearest-copy"]
-    assert found is not None
-    found["release members"][7] = 30.0
+    for found in scores.values():
+        assert found is not None
+        found["release members"] = np.minimum(found["release members"], found["release controls"].max())
+    first = scores["nearest-copy"]
+    assert first is not None
+    first["release members"][7] = 30.0
     evidence = evidence_of(scores)
     assert verdict(evidence) == "pass"
     assert verdict(evidence, DEMO.model_copy(update={"closest_members": "none"})) == "inconclusive"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
 
 from privaudit.errors import IncompleteError, InputError
 from privaudit.store import Store, array_digest, atomic_file, key_of
@@ -40,12 +42,18 @@ def test_round_trip(array: np.ndarray, tmp_path_factory: pytest.TempPathFactory)
 
 def test_digest_sees_type_shape_and_content_but_not_layout() -> None:
     assert array_digest(ARRAY) == array_digest(np.asfortranarray(ARRAY))
-    others = [ARRAY.astype(np.int32), ARRAY.reshape(12, 5), ARRAY + 1, ARRAY[:4], np.zeros((0, 12), np.int64)]
+    others: list[NDArray[Any]] = [
+        ARRAY.astype(np.int32),
+        ARRAY.reshape(12, 5),
+        ARRAY + 1,
+        ARRAY[:4],
+        np.zeros((0, 12), np.int64),
+    ]
     assert len({array_digest(array) for array in (ARRAY, *others)}) == 6
 
 
 def test_digest_of_large_arrays_does_not_depend_on_the_blocks_it_is_read_in() -> None:
-    large = np.random.default_rng(0).integers(0, 256, (40, 1024, 1024), dtype=np.uint8)
+    large = np.random.default_rng(0).integers(0, 256, (18, 1024, 1024), dtype=np.uint8)
     assert array_digest(large) == array_digest(np.asfortranarray(large))
     changed = large.copy()
     changed[-1, -1, -1] ^= 1
@@ -54,7 +62,8 @@ def test_digest_of_large_arrays_does_not_depend_on_the_blocks_it_is_read_in() ->
 
 def test_keys_depend_on_every_fact_and_not_on_order() -> None:
     assert key_of({"a": 1, "b": [1, 2]}) == key_of({"b": [1, 2], "a": 1})
-    assert len({key_of(facts) for facts in ({"a": 1}, {"a": 1.5}, {"a": "1"}, {"b": 1}, {"a": [1]}, {"a": {}})}) == 6
+    different: list[dict[str, Any]] = [{"a": 1}, {"a": 1.5}, {"a": "1"}, {"b": 1}, {"a": [1]}, {"a": {}}]
+    assert len({key_of(facts) for facts in different}) == 6
 
 
 def test_any_flipped_bit_makes_an_array_missing_and_it_can_be_put_again(tmp_path: Path) -> None:
@@ -109,9 +118,14 @@ def test_entry_that_names_a_lost_array_is_no_entry(tmp_path: Path) -> None:
 def test_a_block_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
     path = tmp_path / "facts.json"
     path.write_text("old")
-    with pytest.raises(ValueError, match="no"), atomic_file(path) as partial:
-        partial.write_text("half of the n")
-        raise ValueError("no")
+
+    def fail() -> None:
+        with atomic_file(path) as partial:
+            partial.write_text("half of the n")
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fail()
     assert [(found.name, found.read_text()) for found in tmp_path.iterdir()] == [("facts.json", "old")]
 
 

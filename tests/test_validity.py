@@ -83,7 +83,9 @@ def test_same_seed_same_answer() -> None:
     assert judged(data.members.images, data.controls.images, 3) == judged(data.members.images, data.controls.images, 3)
 
 
-@pytest.mark.parametrize(("height", "width", "channels"), [(3, 3, 1), (8, 8, 1), (7, 20, 3), (130, 129, 1), (16, 16, 3)])
+@pytest.mark.parametrize(
+    ("height", "width", "channels"), [(3, 3, 1), (8, 8, 1), (7, 20, 3), (130, 129, 1), (16, 16, 3)]
+)
 def test_features_of_any_size_are_finite(height: int, width: int, channels: int) -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (30, height, width, channels), dtype=np.uint8)

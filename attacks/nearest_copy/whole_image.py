@@ -43,7 +43,7 @@ class View:
 
 
 def views(fine: bool) -> list[View]:
-    """The views searched: the whole, crops of 7/8 at nine places and of 3/4 in the centre (fine: at nine places too)."""
+    """The views searched: the whole, crops of 7/8 at nine places, and of 3/4 in the centre (fine: at nine places)."""
     places = list(product((-1.0, 0.0, 1.0), repeat=2))
     crops = [(1.0, 0.0, 0.0), *((0.875, *place) for place in places)]
     crops += [(0.75, *place) for place in (places if fine else [(0.0, 0.0)])]

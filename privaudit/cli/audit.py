@@ -108,7 +108,7 @@ def audit(
     """
     with errors_as_sentences():
         from privaudit.policy import load_policy
-        from privaudit.runs import check_out, open_run
+        from privaudit.runs import MANIFEST, check_out, open_run
         from privaudit.store import Store
 
         sources = None
@@ -146,7 +146,7 @@ def audit(
             )
             facts = plan.facts()
             with open_run(out, facts) as run:
-                run.write_json("manifest.json", {"sources": given, "store": str(store), "plan": facts})
+                run.write_json(MANIFEST, {"sources": given, "store": str(store), "plan": facts})
                 run.write_ids(plan.members, list(plan.candidates))
                 evidence = collect(plan, rules, Store(store), announce)
                 announce("judging")

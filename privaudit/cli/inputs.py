@@ -105,7 +105,7 @@ def load_plan(sources: Sources, name: str, announce: Announcer) -> Plan:
     candidate = Candidate(name, published, data, scan(sources.release, members, data))
     loaded = {"members": members, **parts, "release": data}
     notes = tuple(f"{role}: {note}" for role, part in loaded.items() if part is not None for note in part.notes)
-    return Plan(members, [candidate], {}, **parts, notes=notes)
+    return Plan(members, [candidate], {}, parts["controls"], parts["fresh"], parts["reference"], notes=notes)
 
 
 def _announce_notes(role: str, data: Dataset, announce: Announcer) -> None:

@@ -15,12 +15,11 @@ import pytest
 from PIL import Image
 from processes import assert_one_sentence, environment, run, write_images
 
-Build = Callable[[Path], None]
+Build = Callable[[Path], object]
 
 
-def _replace(path: Path, content: bytes) -> Path:
+def _replace(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    return path
 
 
 def _truncated(folder: Path) -> None:
@@ -65,14 +64,14 @@ def _groups(folder: Path) -> None:
 
 FOLDERS: dict[str, tuple[Build, str]] = {
     "truncated": (_truncated, "truncated or damaged"),
-    "zero bytes": (lambda folder: _replace(folder / "a" / "0.png", b"") and None, "zero bytes"),
-    "no image": (lambda folder: _replace(folder / "a" / "0.png", b"%PDF-1.4 ....") and None, "not an image"),
+    "zero bytes": (lambda folder: _replace(folder / "a" / "0.png", b""), "zero bytes"),
+    "no image": (lambda folder: _replace(folder / "a" / "0.png", b"%PDF-1.4 ...."), "not an image"),
     "16 bits": (_deep, "--window"),
     "link out": (_link, "outside the dataset's folder"),
-    "bomb": (_bomb, "50000 x 50000"),
+    "bomb": (_bomb, "more than 67,108,864 pixels"),
     "empty folder": (_empty, "no class folders"),
     "image without a class": (_moved_up, "without a class"),
-    "DICOM": (lambda folder: _replace(folder / "a" / "x.dcm", b"x") and None, "format that is not read"),
+    "DICOM": (lambda folder: _replace(folder / "a" / "x.dcm", b"x"), "format that is not read"),
     "wrong groups": (_groups, "groups.csv line 2"),
 }
 
@@ -162,6 +161,18 @@ def test_same_images_for_two_options(folder: Path) -> None:
     write_images(folder / "release", seed=5)
     sources = ("--members", "good", "--controls", "good", "--release", "release")
     refused(folder, "audit", *sources, message="--members and --controls have 4 images in common")
+
+
+def test_groups_on_one_side_only(folder: Path) -> None:
+    """Found late; the folder of the run is then free for another audit."""
+    for part, seed in (("controls", 7), ("release", 8)):
+        write_images(folder / part, count=12, seed=seed)
+    (folder / "good" / "groups.csv").write_text("file,group\na/0.png,p1\na/1.png,p1\n")
+    sources = ("--members", "good", "--controls", "controls", "--release", "release", "--workers", "0")
+    done = run(folder, "audit", *sources)
+    assert done.returncode == 2
+    assert "give groups for both, or for neither" in assert_one_sentence(done)
+    assert not (folder / "privaudit-report" / "private" / "plan.json").exists()
 
 
 COMMANDS: dict[str, tuple[str, str]] = {
