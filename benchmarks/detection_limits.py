@@ -93,7 +93,7 @@ def main() -> None:
     options = parser.parse_args()
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         rows = [row for part in pool.map(one, range(options.splits)) for row in part]
-    table = []
+    table: list[dict[str, Any]] = []
     for name in ATTACKS:
         for kind in KINDS:
             for dose in DOSES:

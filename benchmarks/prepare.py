@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def main() -> None:
     images = images.take(rng.permutation(len(images)))
     options.folder.mkdir(parents=True, exist_ok=True)
     for name, part in {"members": parts[0], "controls": parts[1], **extra}.items():
-        groups = {} if part.groups is None else {"groups": part.groups}
+        groups: dict[str, Any] = {} if part.groups is None else {"groups": part.groups}
         np.savez_compressed(
             options.folder / f"{name}.npz",
             images=part.images.pixels,

@@ -137,6 +137,7 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
     names = [candidate.name for candidate in plan_.candidates]
     if len(set(names)) < len(names):
         raise InputError(f"Each release candidate needs a name of its own; found {', '.join(sorted(names))}.")
+    store.sweep()
     pools = None
     if plan_.controls is not None:
         announce("looking for near-duplicates", 0, 1)

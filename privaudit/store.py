@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 import tokenize
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from privaudit.errors import IncompleteError, InputError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Numbers of the errors that a full disk, or a used-up quota, raises."""
+
+_PARTIAL = ".partial-"
+_ABANDONED_SECONDS = 3600
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -56,7 +60,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends without an error."""
     partial = None
     try:
-        handle, name = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
         os.close(handle)
         partial = Path(name)
         yield partial
@@ -95,6 +99,13 @@ class Store:
             raise InputError(
                 f"The store folder '{root}' cannot be made ({error.strerror}). Choose another one with --store."
             ) from error
+
+    def sweep(self) -> None:
+        """Remove what killed runs left half-written: temporary files that nobody has touched for an hour."""
+        for partial in self.root.glob(f"*/*/{_PARTIAL}*"):
+            with contextlib.suppress(OSError):
+                if time.time() - partial.stat().st_mtime > _ABANDONED_SECONDS:
+                    partial.unlink()
 
     def _blob(self, digest: str) -> Path:
         return self.root / "blobs" / digest[:2] / f"{digest}.npy"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,17 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="--store"):
         Store(tmp_path / "file" / "store")
+
+
+def test_sweep_removes_only_abandoned_partial_files(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    digest = store.put_array(ARRAY)
+    folder = blob(store, digest).parent
+    old, new = folder / ".partial-old", folder / ".partial-new"
+    for partial in (old, new):
+        partial.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    store.sweep()
+    assert not old.exists()
+    assert new.exists()
+    assert store.array(digest) is not None
