@@ -76,8 +76,8 @@ def _release_facts(plan_: Plan, candidate: Candidate, others: list[Images]) -> R
     copies = identical_copies(plan_.members.images, others, release.images)
     looked_at = {sight.value for name in plan_.attacks for sight in make_attack(name, dict(plan_.attacks[name])).sees}
     unseen = [artifact for artifact in release.artifacts if artifact not in looked_at]
-    not_assessed = [f"{artifact.replace('_', ' ')}: released, but no attack looks at it" for artifact in unseen]
-    not_assessed += [note for note in candidate.data.notes if "not assessed" in note.lower()]
+    unseen = [*(artifact.replace("_", " ") for artifact in unseen), *release.unread]
+    not_assessed = [f"{artifact}: released, but no attack looks at it" for artifact in unseen]
     not_assessed += ["traces in the released files: no files were given"] if candidate.scan is None else []
     not_assessed += ["similarity (SSIM, PSNR, LPIPS)", "utility"]
     return ReleaseFacts(
@@ -90,6 +90,7 @@ def _release_facts(plan_: Plan, candidate: Candidate, others: list[Images]) -> R
         common=copies.common,
         scan=candidate.scan or (),
         not_assessed=tuple(not_assessed),
+        unseen=tuple(unseen),
         attacks=(),
     )
 
@@ -148,8 +149,9 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
             plan_.reference,
             max_suspects=plan_.max_suspects,
             seed=plan_.seed,
+            random_split=plan_.random_split,
         )
-    others = [] if pools is None else [part.images for part in (pools.controls, pools.fresh, pools.reference)]
+    others = [] if pools is None else [part.images for part in (pools.controls, pools.fresh)]
     releases = [_release_facts(plan_, candidate, others) for candidate in plan_.candidates]
     record = _data_record(plan_, pools)
     enough = (

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from privaudit.attack import Settings
 from privaudit.errors import InputError
@@ -60,6 +60,7 @@ class ReleaseFacts(Settings):
     common: int
     scan: tuple[ScanFinding, ...]
     not_assessed: tuple[str, ...]
+    unseen: tuple[str, ...] = Field((), description="published beside the images, but no attack looks at it")
     attacks: tuple[AttackFacts, ...]
 
 

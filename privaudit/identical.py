@@ -29,7 +29,7 @@ def _is_flat(pixels: NDArray[np.uint8]) -> bool:
 
 
 def identical_copies(members: Images, others: list[Images], release: Images) -> Identical:
-    """Compare decoded pixels. others: controls, fresh and reference images."""
+    """Compare decoded pixels. others: controls and fresh images."""
     if members.size != release.size:
         return Identical((), 0)
     rows: dict[bytes, list[int]] = {}

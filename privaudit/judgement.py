@@ -73,7 +73,25 @@ def _judge_proofs(case: _Case, release: ReleaseFacts, policy: Policy) -> None:
             case.add(policy.file_findings, text, step)
 
 
-def _judge_attacks(case: _Case, attacks: Sequence[AttackRecord], facts: AuditFacts, policy: Policy) -> None:
+def _judge_coverage(case: _Case, release: ReleaseFacts, facts: AuditFacts, policy: Policy) -> None:
+    """What nobody looked at cannot pass."""
+    for artifact in release.unseen:
+        case.add(
+            "inconclusive",
+            f"{artifact}: released, but no attack looks at it",
+            "Publish the images without it, or install an attack that looks at it.",
+        )
+    left_out = len(facts.data.not_assessed_members)
+    if left_out > policy.left_out_share * facts.data.members:
+        case.add(
+            "inconclusive",
+            f"{left_out:,} of {facts.data.members:,} members could not be assessed: other images are nearly the "
+            f"same; the limit is {100 * policy.left_out_share:g} %",
+            "Find controls that do not repeat the members' images.",
+        )
+
+
+def _judge_leaks(case: _Case, attacks: Sequence[AttackRecord], policy: Policy) -> None:
     for attack in attacks:
         if attack.verdict == "pass":
             continue
@@ -91,6 +109,9 @@ def _judge_attacks(case: _Case, attacks: Sequence[AttackRecord], facts: AuditFac
                 f"{attack.name}{note}: {reasons}",
                 "Audit again with more controls: a doubtful ranking by chance does not come back, a leak does.",
             )
+
+
+def _judge_power(case: _Case, attacks: Sequence[AttackRecord], facts: AuditFacts, policy: Policy) -> None:
     by_name = {attack.name: attack for attack in attacks}
     for name in policy.required_attacks:
         if name not in by_name:
@@ -167,6 +188,7 @@ def _judge_release(
 ) -> ReleaseRecord:
     facts, case, attacks = evidence.facts, _Case(), list[AttackRecord]()
     _judge_proofs(case, release, policy)
+    _judge_coverage(case, release, facts, policy)
     few = too_few(facts, policy) if facts.exchangeability != "no controls" else None
     if facts.exchangeability == "no controls":
         case.add(
@@ -199,8 +221,9 @@ def _judge_release(
                 _invalid(validity),
                 "Find controls from the same source, handled in the same way as the members.",
             )
+        _judge_leaks(case, attacks, policy)
         if few is None:
-            _judge_attacks(case, attacks, facts, policy)
+            _judge_power(case, attacks, facts, policy)
     verdict = case.verdict
     return ReleaseRecord(
         name=release.name,

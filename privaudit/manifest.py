@@ -55,6 +55,15 @@ def commit() -> str | None:
         return None
 
 
+def _name(device: str) -> str:
+    """The device and, for a GPU, its model."""
+    if device != "cuda":
+        return device
+    import torch
+
+    return f"cuda {torch.cuda.get_device_name()}"
+
+
 def result_facts(device: str) -> dict[str, Any]:
     """What results depend on bit by bit: part of every key in the store."""
-    return {"device": device, "processor": processor(), "threads": 1, "versions": versions()}
+    return {"device": _name(device), "processor": processor(), "threads": 1, "versions": versions()}

@@ -12,6 +12,7 @@ from privaudit.plants import KINDS
 from privaudit.plugins import make_attack
 from privaudit.record import ScanFinding
 from privaudit.release import Release
+from privaudit.store import array_digest, key_of
 
 Announce = Callable[[str, int, int], None]
 """Progress: what was done, how many steps are done, how many there are."""
@@ -54,6 +55,8 @@ class Plan:
         """What the result depends on, JSON-able, without paths: written down before anything is scored."""
         data = {
             name: part.images.digest
+            if part.groups is None
+            else key_of({"images": part.images.digest, "units": array_digest(part.units)})
             for name in ("members", "controls", "fresh", "reference")
             if (part := getattr(self, name)) is not None
         }

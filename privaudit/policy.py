@@ -33,6 +33,7 @@ class Policy(Settings):
     plant_dose_images: int = Field(10, ge=1, description="largest dose at which they must be found, in images")
     plant_dose_share: float = Field(0.01, ge=0, le=0.2, description="the same as a share of the scored members")
     suspected_q: float = Field(0.1, gt=0, le=0.1, description="false discovery rate of the suspected list")
+    left_out_share: float = Field(0.1, ge=0, le=1, description="largest share of members that may go unassessed")
     file_findings: Literal["fail", "inconclusive", "ignore"] = Field("fail", description="what traces in files mean")
     closest_members: Literal["chance", "none"] = Field("chance", description="members closer than every control")
 

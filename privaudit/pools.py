@@ -36,7 +36,7 @@ class Pools:
     scored_fresh: Rows
     straddling_members: Rows
     left_out_controls: int
-    near_duplicate_threshold: float
+    near_duplicate_threshold: float | None
     unit: Unit
 
     def units(self, part: str) -> NDArray[np.str_]:
@@ -94,8 +94,13 @@ def make_pools(
     *,
     max_suspects: int,
     seed: int,
+    random_split: bool = False,
 ) -> Pools:
-    """Split the controls, leave out straddling pairs from both sides, and choose the suspects."""
+    """Split the controls, leave out straddling pairs from both sides, and choose the suspects.
+
+    random_split: near-duplicates were kept together by the split, so that no pair straddles. Reference images that are
+    nearly a suspect, or show the same person, are dropped: they would hide that suspect.
+    """
     parts = split_controls(controls, fresh, reference, seed)
     if min(len(part) for part in parts) == 0:
         raise InputError(
@@ -112,12 +117,20 @@ def make_pools(
             )
     if own.images.size != members.images.size:
         raise InputError(f"Reference images are {own.images.size}, members {members.images.size}: give one size.")
-    pooled = concatenate([members.images, scored.images, fresh_part.images])
-    pairs, threshold = linked(pooled)
+    everything = [("m", members), ("c", scored), ("f", fresh_part), ("r", own)]
+    pairs, threshold = np.zeros((0, 2), dtype=np.int64), None
+    if not random_split:
+        pairs, threshold = linked(concatenate([data.images for _, data in everything]))
     all_units = [
         np.char.add(f"{name} ", data.units) if data.groups is None else _prefixed(name, data)
-        for name, data in (("m", members), ("c", scored), ("f", fresh_part))
+        for name, data in everything
     ]
+    n_suspects = len(members) + len(scored) + len(fresh_part)
+    known = straddling(all_units, pairs, n_suspects)[n_suspects:]
+    own = own.take(np.flatnonzero(~known))
+    if len(own) == 0:
+        raise InputError("All reference images are nearly the same as members or controls; give others.")
+    pairs, all_units = pairs[(pairs < n_suspects).all(axis=1)], all_units[:3]
     out = straddling(all_units, pairs, len(members))
     out |= surplus(all_units, pairs, len(members), out, seeds.generator(seed, "surplus of near-duplicates"))
     ends = np.cumsum([len(members), len(scored), len(fresh_part)])

@@ -186,7 +186,7 @@ class DataRecord(Settings):
     scored_members: int = Field(description="units of members that were suspects")
     scored_controls: int = Field(description="units of controls that were suspects, fresh ones not counted")
     scored_fresh: int
-    not_assessed_members: tuple[str, ...] = Field(description="members left out: a control is nearly the same image")
+    not_assessed_members: tuple[str, ...] = Field(description="members left out: other images are nearly the same")
     left_out_controls: int
     near_duplicate_threshold: float | None
     notes: tuple[str, ...]

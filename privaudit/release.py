@@ -39,6 +39,7 @@ class Release:
 
     soft_labels: float32 [N, classes] or None. teacher: a network published with the images, or None.
     statistics: named arrays published with the images (BatchNorm statistics), or None.
+    unread: what is published beside all this but could not be read, one phrase each.
     """
 
     images: Images
@@ -47,6 +48,7 @@ class Release:
     statistics: Mapping[str, NDArray[Any]] | None = None
     claim: PrivacyClaim | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     @property
     def artifacts(self) -> tuple[str, ...]:

@@ -288,6 +288,7 @@ def evidence_of(
         common=0,
         scan=changes.pop("scan", ()),
         not_assessed=(),
+        unseen=changes.pop("unseen", ()),
         attacks=tuple(
             attack_facts(name, None if found is not None else "it crashed", family) for name, found in scores.items()
         ),
@@ -301,7 +302,7 @@ def evidence_of(
         scored_members=n_members,
         scored_controls=n_controls,
         scored_fresh=n_fresh,
-        not_assessed_members=(),
+        not_assessed_members=changes.pop("not_assessed_members", ()),
         left_out_controls=0,
         near_duplicate_threshold=0.95,
         notes=(),

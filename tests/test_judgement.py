@@ -170,6 +170,28 @@ def test_evidence_that_was_never_attacked_is_incomplete_under_a_policy_that_want
     assert verdict(evidence_of({}, n_members=200, attacked=False), small) == "incomplete"
 
 
+def test_what_nobody_looked_at_cannot_pass() -> None:
+    assert verdict(evidence_of(clean(10))) == "pass"
+    soft = judge(evidence_of(clean(10), unseen=("soft labels",)), DEMO)
+    assert soft.verdict == "inconclusive"
+    assert "soft labels: released, but no attack looks at it" in soft.sentence
+    members = evidence_of(clean(10)).facts.data.members
+    for share, expected in ((0.09, "pass"), (0.11, "inconclusive")):
+        left_out = tuple(f"m-{row:06d}" for row in range(int(share * members)))
+        assert verdict(evidence_of(clean(10), not_assessed_members=left_out)) == expected
+
+
+def test_a_leak_found_by_an_attack_fails_even_where_the_data_are_too_few_for_a_pass() -> None:
+    leaky = clean(10)
+    scores = {name: dict(found) if found is not None else None for name, found in leaky.items()}
+    for found in scores.values():
+        if found is not None:
+            found["release members"] = found["release members"] + 100.0
+    strict = DEMO.model_copy(update={"minimum_members": 100_000})
+    assert verdict(evidence_of(scores), strict) == "fail"
+    assert verdict(evidence_of(leaky), strict) == "inconclusive"
+
+
 def test_stricter_policy_on_finished_evidence_never_passes() -> None:
     evidence = evidence_of(clean(10))
     assert verdict(evidence) == "pass"

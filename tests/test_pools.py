@@ -42,7 +42,26 @@ def test_given_parts_are_left_whole() -> None:
     found = pools(members, controls, fresh=fresh)
     assert found.fresh is fresh
     assert (len(found.controls), len(found.reference)) == (30, 10)
-    assert pools(members, controls, fresh=fresh, reference=fresh).controls is controls
+    own = dataset(random_images(40, 4))
+    assert pools(members, controls, fresh=fresh, reference=own).controls is controls
+
+
+def test_reference_images_that_are_nearly_a_suspect_are_dropped() -> None:
+    members, controls, fresh, own = (random_images(40, seed) for seed in (1, 2, 3, 4))
+    reference = concatenate([own, members.take(slice(0, 2)), controls.take(slice(0, 3))])
+    found = pools(dataset(members), dataset(controls), fresh=dataset(fresh), reference=dataset(reference))
+    assert found.reference.images.digest == own.digest
+    assert len(found.scored_members) == len(found.scored_controls) == 40
+    with pytest.raises(InputError, match="nearly the same as members or controls"):
+        pools(dataset(members), dataset(controls), fresh=dataset(fresh), reference=dataset(members))
+
+
+def test_a_random_split_by_privaudit_is_not_searched_again() -> None:
+    images = random_images(60, 1)
+    doubled = dataset(concatenate([images, images.take(slice(0, 5))]))
+    found = make_pools(doubled, doubled, doubled, doubled, max_suspects=10_000, seed=0, random_split=True)
+    assert found.near_duplicate_threshold is None
+    assert len(found.scored_members) == 65
 
 
 def test_too_few_controls_are_refused() -> None:
@@ -67,8 +86,8 @@ def test_straddling_images_are_left_out_on_both_sides_and_counted() -> None:
 
 def test_the_same_data_twice_leaves_nothing_to_score() -> None:
     data = dataset(random_images(60, 1))
-    own = dataset(random_images(20, 2))
-    found = pools(data, data, fresh=own, reference=own)
+    fresh, own = dataset(random_images(20, 2)), dataset(random_images(20, 3))
+    found = pools(data, data, fresh=fresh, reference=own)
     assert found.count("members") == found.count("controls") == 0
 
 

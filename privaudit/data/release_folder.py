@@ -145,14 +145,12 @@ def load_release_folder(
             f"{MANIFEST} promises {manifest.images} images, but {len(images)} are there. The release is incomplete."
         )
     soft = _soft_labels(folder, len(images), classes)
-    notes += [
-        f"Not assessed: the release lists the artifact {printable(name)}, which cannot be loaded yet."
-        for name in manifest.artifacts
-        if name not in _LOADED_ARTIFACTS
-    ]
-    unread = sum(path.is_file() for path in (folder / "images").rglob("*")) - (len(shards) or len(names))
-    if unread > 0:
-        notes.append(f"Not assessed: {plural(unread, 'file')} under images/ not named as a release's images are.")
+    unread = [f"artifact {printable(name)}" for name in manifest.artifacts if name not in _LOADED_ARTIFACTS]
+    notes += [f"Not assessed: the release lists the {name}, which cannot be loaded yet." for name in unread]
+    strangers = sum(path.is_file() for path in (folder / "images").rglob("*")) - (len(shards) or len(names))
+    if strangers > 0:
+        unread.append(f"{plural(strangers, 'file')} not named as a release's images are")
+        notes.append(f"Not assessed: {unread[-1]}, under images/.")
     detected = f"Read as a release folder: {plural(len(images), 'image')} of {describe(*images.size)}."
     claim = manifest.claim
     release = Release(
@@ -160,6 +158,7 @@ def load_release_folder(
         soft_labels=soft,
         claim=None if claim is None else PrivacyClaim(**claim.model_dump(include=set(Claim.model_fields))),
         provenance=manifest.provenance,
+        unread=tuple(unread),
     )
     return release, Dataset(images, manifest.class_names, None, names, source, (detected, *converted, *notes))
 

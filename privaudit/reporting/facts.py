@@ -94,13 +94,13 @@ def data(counts: DataRecord) -> tuple[Fact, ...]:
         Fact(
             "Members left out",
             units(left_out, "image"),
-            "Fewer are better. A control is nearly the same image, so no attack could be judged on them: they are not "
+            "Fewer are better. Other images are nearly the same, so no attack could be judged on them: they are not "
             "assessed, not cleared.",
         ),
         Fact(
             "Controls left out",
             units(counts.left_out_controls, "image"),
-            "Fewer are better. They are nearly the same as a member. Both sides of such a pair are left out; removing "
+            "Fewer are better. They are nearly the same as others. Both sides of such a pair are left out; removing "
             "one side alone would look like a leak. It does not show which of the two came first.",
         ),
         Fact(

@@ -609,7 +609,7 @@ def test_artifacts_and_unknown_keys_are_named_not_dropped(tmp_path: Path) -> Non
 def test_images_under_other_names_are_named_not_dropped(tmp_path: Path) -> None:
     write_release(release_of(), ("cat", "dog"), tmp_path / "r")
     picture().save(tmp_path / "r/images/00000/extra.png")
-    assert "Not assessed: 1 file under images/" in notes(load(tmp_path / "r"))
+    assert "Not assessed: 1 file not named as a release" in notes(load(tmp_path / "r"))
 
 
 def test_deep_images_in_a_release_folder(tmp_path: Path) -> None:
