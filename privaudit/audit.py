@@ -6,23 +6,24 @@ import re
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from privaudit import seeds
 from privaudit.arms import class_counts
 from privaudit.attack import holds_release
-from privaudit.errors import InputError
+from privaudit.cells import BASELINE, LINK
+from privaudit.errors import IncompleteError, InputError
 from privaudit.evidence import AttackFacts, AuditEvidence, AuditFacts, ReleaseFacts
+from privaudit.execution import Failure, Task, run
 from privaudit.identical import identical_copies
 from privaudit.images import Images, concatenate
-from privaudit.manifest import commit, processor, versions
+from privaudit.manifest import commit, processor, result_facts, versions
 from privaudit.plan import Announce, Candidate, Plan, member_id, release_id, settings_of
 from privaudit.plugins import make_attack
 from privaudit.policy import Policy
 from privaudit.pools import Pools, make_pools
 from privaudit.record import BlindBaseline, DataRecord, Exchangeability, IdenticalPair, Unit
-from privaudit.runner import Runner
-from privaudit.store import Store, key_of
-from privaudit.validity import blind_baseline
+from privaudit.runner import Runner, put_images
+from privaudit.store import Arrays, Store, key_of
 
 __all__ = ["Announce", "Candidate", "Plan", "collect", "member_id", "release_id", "settings_of"]
 
@@ -150,6 +151,7 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
             max_suspects=plan_.max_suspects,
             seed=plan_.seed,
             random_split=plan_.random_split,
+            link=lambda images: _link(images, store),
         )
     others = [] if pools is None else [part.images for part in (pools.controls, pools.fresh)]
     releases = [_release_facts(plan_, candidate, others) for candidate in plan_.candidates]
@@ -175,7 +177,7 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
         )
         return AuditEvidence(facts, {})
     announce("trying to tell members from controls without the release", 0, 1)
-    baseline = _blind_baseline(pools, plan_.seed)
+    baseline = _blind_baseline(pools, plan_.seed, store)
     announce("starting the attacks", 0, 1)
     runner = Runner(plan_, pools, store, announce)
     cells = [cell for candidate in plan_.candidates for cell in runner.cells(candidate)]
@@ -212,14 +214,32 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
     return AuditEvidence(facts, {place: scores for place, (scores, _, _) in results.items() if scores is not None})
 
 
-def _blind_baseline(pools: Pools, seed: int) -> BlindBaseline | None:
+def _step(store: Store, label: str, function: str, arguments: dict[str, Any], inputs: dict[str, Any]) -> Arrays:
+    """A step before the attacks, done here; taken from the store where it was done before."""
+    task = Task(label, function, arguments, inputs, result_facts("cpu"))
+    ((_, result),) = run([task], store, 0)
+    if isinstance(result, Failure):
+        raise IncompleteError(f"The audit stopped while {label}: {result.message}.")
+    return store.load(result.arrays)
+
+
+def _link(images: Images, store: Store) -> tuple[NDArray[np.int64], float]:
+    found = _step(store, "looking for near-duplicates", LINK, {}, {"images": put_images(store, images)})
+    return np.asarray(found["pairs"]), float(found["threshold"])
+
+
+def _blind_baseline(pools: Pools, seed: int, store: Store) -> BlindBaseline | None:
     members = pools.members.images.take(pools.scored_members)
-    controls = concatenate(
-        [pools.controls.images.take(pools.scored_controls), pools.fresh.images.take(pools.scored_fresh)]
-    )
+    controls = [pools.controls.images.take(pools.scored_controls), pools.fresh.images.take(pools.scored_fresh)]
     parts = [np.char.add(f"{part} ", pools.units(part)) for part in ("members", "controls", "fresh")]
-    found = blind_baseline(members, controls, np.concatenate(parts), pools.unit, seeds.generator(seed, "blind"))
-    if found is None:
-        return None
-    auc, p, passed = found
-    return BlindBaseline(auc=auc, p=p, passed=passed)
+    found = _step(
+        store,
+        "trying to tell members from controls without the release",
+        BASELINE,
+        {"members": len(members), "unit": pools.unit, "seed": seed},
+        {
+            "images": put_images(store, concatenate([members, *controls])),
+            "units": {"units": store.put_array(np.concatenate(parts))},
+        },
+    )
+    return BlindBaseline.model_validate_json(found["record"].tobytes()) if found else None

@@ -1,4 +1,7 @@
-"""What runs inside workers: the two halves of an attack. The attacker's half receives what was seen, and no more."""
+"""What tasks run: the two halves of an attack, and the steps before it, so that none is done twice.
+
+The attacker's half receives what was seen, and no more.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,49 @@ from numpy.typing import NDArray
 from privaudit import seeds
 from privaudit.attack import Context, Seen
 from privaudit.closeness import closeness
+from privaudit.duplicates import linked
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.plugins import make_attack
+from privaudit.record import BlindBaseline
 from privaudit.release import Release
 from privaudit.store import Arrays
+from privaudit.validity import blind_baseline
 
+LINK = "privaudit.cells:link"
+BASELINE = "privaudit.cells:baseline"
 EXPOSE = "privaudit.cells:expose"
 ATTACK = "privaudit.cells:attack"
 
 
 def _images(arrays: Arrays) -> Images:
     return Images(arrays["pixels"], arrays["labels"])
+
+
+def link(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
+    """Near-duplicate pairs of the pooled images: inputs {'images'} to 'pairs' and 'threshold'."""
+    pairs, threshold = linked(_images(inputs["images"]))
+    return {"pairs": pairs, "threshold": np.asarray(threshold)}
+
+
+def baseline(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
+    """The blind baseline: inputs {'images', 'units'}, members first, to 'record' (JSON of a `BlindBaseline`, as bytes).
+
+    Empty where a pool has too few units.
+    """
+    images, count = _images(inputs["images"]), int(arguments["members"])
+    found = blind_baseline(
+        images.take(slice(0, count)),
+        images.take(slice(count, None)),
+        inputs["units"]["units"],
+        arguments["unit"],
+        seeds.generator(arguments["seed"], "blind"),
+    )
+    if found is None:
+        return {}
+    auc, p, passed = found
+    record = BlindBaseline(auc=auc, p=p, passed=passed).model_dump_json()
+    return {"record": np.frombuffer(record.encode(), dtype=np.uint8)}
 
 
 def expose(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:

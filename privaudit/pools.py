@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from privaudit import seeds
-from privaudit.duplicates import linked, straddling, surplus
+from privaudit.duplicates import Pairs, linked, straddling, surplus
 from privaudit.errors import InputError
-from privaudit.images import Dataset, concatenate
+from privaudit.images import Dataset, Images, concatenate
 from privaudit.record import Unit
 from privaudit.splits import share_out
 
@@ -95,11 +96,12 @@ def make_pools(
     max_suspects: int,
     seed: int,
     random_split: bool = False,
+    link: Callable[[Images], tuple[Pairs, float]] = linked,
 ) -> Pools:
     """Split the controls, leave out straddling pairs from both sides, and choose the suspects.
 
     random_split: near-duplicates were kept together by the split, so that no pair straddles. Reference images that are
-    nearly a suspect, or show the same person, are dropped: they would hide that suspect.
+    nearly a suspect, or show the same person, are dropped: they would hide that suspect. link: finds near-duplicates.
     """
     parts = split_controls(controls, fresh, reference, seed)
     if min(len(part) for part in parts) == 0:
@@ -120,7 +122,7 @@ def make_pools(
     everything = [("m", members), ("c", scored), ("f", fresh_part), ("r", own)]
     pairs, threshold = np.zeros((0, 2), dtype=np.int64), None
     if not random_split:
-        pairs, threshold = linked(concatenate([data.images for _, data in everything]))
+        pairs, threshold = link(concatenate([data.images for _, data in everything]))
     all_units = [
         np.char.add(f"{name} ", data.units) if data.groups is None else _prefixed(name, data)
         for name, data in everything

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from privaudit import seeds
 from privaudit.arms import class_counts, like
-from privaudit.attack import holds_release
+from privaudit.attack import Attack, ReleaseAttack, holds_release
 from privaudit.cells import ATTACK, EXPOSE
 from privaudit.evidence import Scores
 from privaudit.execution import Failure, Task, run
@@ -57,15 +57,21 @@ class _Cell:
     planting: Planting | None = None
 
 
-def _put_images(store: Store, images: Images) -> dict[str, str]:
+def put_images(store: Store, images: Images) -> dict[str, str]:
+    """Keep pixels and labels; their hashes by name."""
     return {"pixels": store.put_array(images.pixels), "labels": store.put_array(images.labels)}
 
 
 def _put_release(store: Store, release: Release) -> dict[str, str]:
-    stored = _put_images(store, release.images)
+    stored = put_images(store, release.images)
     if release.soft_labels is not None:
         stored["soft_labels"] = store.put_array(release.soft_labels)
     return stored
+
+
+def _only_holds(attack: Attack) -> bool:
+    """Whether all the attacker sees is the release as it is."""
+    return isinstance(attack, ReleaseAttack) and type(attack).expose is ReleaseAttack.expose
 
 
 class Runner:
@@ -74,7 +80,7 @@ class Runner:
     def __init__(self, plan_: Plan, pools: Pools, store: Store, announce: Announce) -> None:
         self.plan, self.pools, self.store, self.announce = plan_, pools, store, announce
         self.attacks = {name: make_attack(name, dict(settings)) for name, settings in plan_.attacks.items()}
-        self.reference = _put_images(store, pools.reference.images)
+        self.reference = put_images(store, pools.reference.images)
         self.piles = {
             True: self._pile(("members", "controls", "fresh")),
             False: self._pile(("members", "controls")),
@@ -90,7 +96,7 @@ class Runner:
         # The order depends on the answer too, so that knowing the seed does not give it away.
         order = seeds.generator(self.plan.seed, "shuffle", *parts, pooled.digest).permutation(len(pooled))
         return _Pile(
-            _put_images(self.store, pooled.take(order)), order, parts, np.cumsum([len(part) for part in images])
+            put_images(self.store, pooled.take(order)), order, parts, np.cumsum([len(part) for part in images])
         )
 
     def cells(self, candidate: Candidate) -> list[_Cell]:
@@ -102,11 +108,11 @@ class Runner:
         arms = {
             "release": (_put_release(self.store, candidate.release), self.piles[True]),
             "raw": (
-                _put_images(self.store, raw_pool.take(like(raw_pool, shape, seeds.generator(seed, "raw")))),
+                put_images(self.store, raw_pool.take(like(raw_pool, shape, seeds.generator(seed, "raw")))),
                 self.piles[False],
             ),
             "fresh": (
-                _put_images(self.store, fresh_pool.take(like(fresh_pool, shape, seeds.generator(seed, "fresh")))),
+                put_images(self.store, fresh_pool.take(like(fresh_pool, shape, seeds.generator(seed, "fresh")))),
                 self.piles[False],
             ),
         }
@@ -125,7 +131,7 @@ class Runner:
                 ]
             )
             mixed = grown.take(seeds.generator(seed, "plant places", number).permutation(len(grown)))
-            stored = _put_images(self.store, mixed)
+            stored = put_images(self.store, mixed)
             cells += [
                 _Cell(candidate.name, name, f"plants {number + 1}", self.piles[True], stored, planting)
                 for name, attack in self.attacks.items()
@@ -160,7 +166,12 @@ class Runner:
         """Both halves of every cell: by release and attack, the scores per unit, seconds, and the failure if any."""
         exposures = [self._task(cell, EXPOSE, {"release": cell.stored}) for cell in cells]
         seen: dict[str, Entry | Failure] = {}
-        for task, result in run(exposures, self.store, self.plan.workers):
+        # An attacker who holds the release needs no victim; no process is started for that.
+        plain: list[Task] = []
+        victims: list[Task] = []
+        for cell, task in zip(cells, exposures, strict=True):
+            (plain if _only_holds(self.attacks[cell.attack]) else victims).append(task)
+        for task, result in (*run(plain, self.store, 0), *run(victims, self.store, self.plan.workers)):
             seen[task.key] = result
         tasks: dict[str, list[_Cell]] = {}
         todo: list[Task] = []

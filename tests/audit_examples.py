@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from privaudit import audit, judgement, plugins, seeds, validity
+from privaudit import cells, judgement, plugins, seeds, validity
 from privaudit.attack import Context, Evidence, ReleaseAttack, Seen
 from privaudit.audit import Candidate, Plan, collect
 from privaudit.data.loading import load
@@ -107,7 +107,7 @@ def _remembered(
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer permutations for the blind baseline; it and the innocent draws are shared by audits of the same pools."""
     monkeypatch.setattr(validity, "PERMUTATIONS", 149)
-    monkeypatch.setattr(audit, "blind_baseline", _remembered)
+    monkeypatch.setattr(cells, "blind_baseline", _remembered)
     monkeypatch.setattr(judgement, "innocent_draws", lambda n_members, n_controls, _: _INNOCENT(n_members, n_controls))
 
 
