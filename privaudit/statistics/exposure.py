@@ -10,7 +10,7 @@ from scipy import special, stats
 
 from privaudit.errors import InputError
 from privaudit.record import Estimate, ExposedShare, Unit
-from privaudit.statistics.tally import FALSE_POSITIVE_RATE, Placements, Tally, tally
+from privaudit.statistics.tally import FALSE_POSITIVE_RATE, Placements, Tally, tally, win_shares
 from privaudit.statistics.units import ranked_last
 
 _TAIL = 0.975
@@ -106,14 +106,8 @@ def auc_estimate(members: NDArray[np.float64], controls: NDArray[np.float64], un
     """AUC with DeLong's interval (DeLong, DeLong, Clarke-Pearson 1988) on the logit scale; ties count half."""
     _refuse_empty(len(members), len(controls))
     members, controls = ranked_last(members), ranked_last(controls)
-
-    def placement(values: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-        ordered = np.sort(others)
-        low = np.searchsorted(ordered, values, side="left")
-        return np.asarray((low + np.searchsorted(ordered, values, side="right")) / (2.0 * len(others)))
-
-    wins = placement(members, controls)
-    losses = placement(controls, members)
+    wins = win_shares(members, controls)
+    losses = win_shares(controls, members)
     auc = float(wins.mean())
     n_members, n_controls = len(members), len(controls)
     variance = 0.0

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from privaudit.statistics.tally import FALSE_POSITIVE_RATE
+from privaudit.statistics.tally import FALSE_POSITIVE_RATE, win_shares
 from privaudit.statistics.units import ranked_last
 
 DEEP_RATE = 0.001
@@ -31,15 +31,9 @@ Sides = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Scores of members and of controls, in the same order of units in both runs."""
 
 
-def _wins(values: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    ordered = np.sort(others)
-    low = np.searchsorted(ordered, values, side="left")
-    return np.asarray((low + np.searchsorted(ordered, values, side="right")) / (2.0 * len(others)))
-
-
 def auc_change(baseline: Sides, run: Sides) -> Change:
     """Difference of AUCs with DeLong's paired variance (DeLong, DeLong, Clarke-Pearson 1988)."""
-    before, after = ((_wins(m, c), 1 - _wins(c, m)) for m, c in (baseline, run))
+    before, after = ((win_shares(m, c), 1 - win_shares(c, m)) for m, c in (baseline, run))
     gain = after[0] - before[0], after[1] - before[1]
     difference = float(gain[0].mean())
     variance = float(sum(part.var(ddof=1) / len(part) for part in gain))

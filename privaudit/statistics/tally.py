@@ -115,3 +115,10 @@ def tally(placed: Placements) -> Tally:
         placed.tie_factor,
         placed.tie_skew,
     )
+
+
+def win_shares(values: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each value the share of the others that it beats, ties half; float64 in [0, 1]. Their mean is the AUC."""
+    ordered = np.sort(others)
+    below = np.searchsorted(ordered, values, side="left")
+    return np.asarray((below + np.searchsorted(ordered, values, side="right")) / (2.0 * len(others)))
