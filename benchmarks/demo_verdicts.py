@@ -2,7 +2,7 @@
 
     python -m benchmarks.demo_verdicts
 
-The expected verdicts are `fail` with planted members, and `pass` or `inconclusive` without: some hundred images are few.
+Expected: `fail` with planted members, and `pass` or `inconclusive` without, because some hundred images are few.
 """
 
 from __future__ import annotations
