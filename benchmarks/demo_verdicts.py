@@ -29,7 +29,7 @@ def one(seed: int) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(1)
-    policy, row = load_policy("demo"), {"seed": seed}
+    policy, row = load_policy("demo"), dict[str, Any](seed=seed)
     for name, clean in (("planted", False), ("clean", True)):
         with tempfile.TemporaryDirectory() as folder:
             record = judge(collect(demo.plan(seed, clean), policy, Store(Path(folder))), policy)
