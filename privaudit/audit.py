@@ -156,25 +156,22 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
     others = [] if pools is None else [part.images for part in (pools.controls, pools.fresh)]
     releases = [_release_facts(plan_, candidate, others) for candidate in plan_.candidates]
     record = _data_record(plan_, pools)
-    enough = (
-        record.scored_members >= policy.minimum_members
-        and record.scored_controls + record.scored_fresh >= policy.minimum_controls
-    )
+    enough = policy.enough(record.scored_members, record.scored_controls + record.scored_fresh)
     manifest = _manifest(plan_, store)
     exchangeability: Exchangeability = (
         "no controls" if pools is None else "random split" if plan_.random_split else "assumed"
     )
+    facts = AuditFacts(
+        releases=tuple(releases),
+        data=record,
+        blind_baseline=None,
+        exchangeability=exchangeability,
+        member_ids=(),
+        attacked=False,
+        seed=plan_.seed,
+        manifest=manifest,
+    )
     if pools is None or not enough:
-        facts = AuditFacts(
-            releases=tuple(releases),
-            data=record,
-            blind_baseline=None,
-            exchangeability=exchangeability,
-            member_ids=(),
-            attacked=False,
-            seed=plan_.seed,
-            manifest=manifest,
-        )
         return AuditEvidence(facts, {})
     announce("trying to tell members from controls without the release", 0, 1)
     baseline = _blind_baseline(pools, plan_.seed, store)
@@ -201,16 +198,13 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
                 )
             )
         with_attacks.append(facts_.model_copy(update={"attacks": tuple(attacks)}))
-    facts = AuditFacts(
-        releases=tuple(with_attacks),
-        data=record,
-        blind_baseline=baseline,
-        exchangeability=exchangeability,
-        member_ids=_unit_ids(pools),
-        attacked=True,
-        seed=plan_.seed,
-        manifest=manifest,
-    )
+    attacked = {
+        "releases": tuple(with_attacks),
+        "blind_baseline": baseline,
+        "member_ids": _unit_ids(pools),
+        "attacked": True,
+    }
+    facts = facts.model_copy(update=attacked)
     return AuditEvidence(facts, {place: scores for place, (scores, _, _) in results.items() if scores is not None})
 
 

@@ -50,7 +50,7 @@ def too_few(facts: AuditFacts, policy: Policy) -> str | None:
     members = facts.data.scored_members
     controls = facts.data.scored_controls + facts.data.scored_fresh
     noun = "persons" if facts.data.unit == "person" else "images"
-    if members >= policy.minimum_members and controls >= policy.minimum_controls:
+    if policy.enough(members, controls):
         return None
     return (
         f"too few: a limit of {100 * policy.tpr_limit:g} % needs {policy.minimum_members:,} members and "

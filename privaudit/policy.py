@@ -52,6 +52,10 @@ class Policy(Settings):
                 raise ValueError(f"unknown kind of plant '{kind}'. {suggestion(kind, KINDS)}")
         return kinds
 
+    def enough(self, n_members: int, n_controls: int) -> bool:
+        """Whether so many scored members and controls can show the limit at all."""
+        return n_members >= self.minimum_members and n_controls >= self.minimum_controls
+
     def plant_dose(self, n_members: int) -> int:
         """Largest dose at which required plants must be found."""
         return max(self.plant_dose_images, round(self.plant_dose_share * n_members))

@@ -7,7 +7,6 @@ with every place) of all released images, so that JPEG, noise or brightness do n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from itertools import product
 
@@ -16,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from privaudit.attacks.nearest_copy.whole_image import as_floats
+from privaudit.attacks.nearest_copy.whole_image import as_floats, some
 
 FLAT = 8.0
 """Windows whose luma has a standard deviation at or under this many levels are not counted."""
@@ -49,11 +48,6 @@ def _exact_filters(block: int, channels: int) -> torch.Tensor:
     return torch.from_numpy(weights).float()
 
 
-def _some(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    for start in range(0, len(pixels), _IMAGES_PER_BLOCK):
-        yield pixels[start : start + _IMAGES_PER_BLOCK]
-
-
 def _keys(pixels: NDArray[np.uint8], block: int, stride: int) -> torch.Tensor:
     """Keys of the windows, int64 [n, rows, columns]; equal pixels, equal keys."""
     images = as_floats(pixels).mul_(255).round_()
@@ -82,7 +76,7 @@ def _found(keys: NDArray[np.int64], release: NDArray[np.uint8], block: int) -> N
     table = np.zeros(1 << _TABLE_BITS, dtype=bool)
     table[keys & low] = True
     likely = []
-    for part in _some(release):
+    for part in some(release, _IMAGES_PER_BLOCK):
         for pixels in (part, part[:, :, ::-1]):
             released = _keys(pixels, block, 1).numpy().ravel()
             likely.append(released[table[released & low]])
@@ -113,8 +107,8 @@ def share_found(suspects: NDArray[np.uint8], release: NDArray[np.uint8], block: 
     if block > min(*suspects.shape[1:3], *release.shape[1:3]):
         return np.zeros(len(suspects))
     stride = stride_of(max(suspects.shape[1:3]), block)
-    mask = torch.cat([_textured(part, block, stride) for part in _some(suspects)])
-    keys = torch.cat([_keys(part, block, stride) for part in _some(suspects)])[mask].numpy()
+    mask = torch.cat([_textured(part, block, stride) for part in some(suspects, _IMAGES_PER_BLOCK)])
+    keys = torch.cat([_keys(part, block, stride) for part in some(suspects, _IMAGES_PER_BLOCK)])[mask].numpy()
     hit = torch.zeros(mask.shape, dtype=torch.bool)
     hit[mask] = torch.from_numpy(_found(keys, release, block))
     share = np.zeros(len(suspects))
@@ -143,12 +137,12 @@ def likeness(
     if block > min(height, width):
         return np.zeros(len(suspects))
     score = []
-    released = torch.cat([as_floats(part) for part in _some(release)])
+    released = torch.cat([as_floats(part) for part in some(release, _IMAGES_PER_BLOCK)])
     blocks = [(top, left) for top in range(0, height - block + 1, block) for left in range(0, width - block + 1, block)]
     others: dict[tuple[int, int], torch.Tensor] = {}
     if not everywhere:
         others = {place: _standard_blocks(released, *place, block)[0] for place in blocks}
-    for part in _some(suspects):
+    for part in some(suspects, _IMAGES_PER_BLOCK):
         private = as_floats(part)
         total, counted = torch.zeros(len(part)), torch.zeros(len(part))
         for top, left in blocks:

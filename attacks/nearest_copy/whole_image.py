@@ -50,10 +50,10 @@ def views(fine: bool) -> list[View]:
     return [View(side, down, right, mirrored) for (side, down, right) in crops for mirrored in (False, True)]
 
 
-def some(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+def some(pixels: NDArray[np.uint8], count: int = IMAGES_PER_BLOCK) -> Iterator[NDArray[np.uint8]]:
     """The images in blocks, so that memory is bounded by a block and not by the dataset."""
-    for start in range(0, len(pixels), IMAGES_PER_BLOCK):
-        yield pixels[start : start + IMAGES_PER_BLOCK]
+    for start in range(0, len(pixels), count):
+        yield pixels[start : start + count]
 
 
 def as_floats(pixels: NDArray[np.uint8]) -> torch.Tensor:
