@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from pydantic import BaseModel, ConfigDict
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.release import Release
+
+if TYPE_CHECKING:
+    from privaudit.learning import Network, Recipe
 
 Effort = Literal["quick", "standard", "thorough"]
 Progress = Callable[[str, float], None]
@@ -70,7 +73,7 @@ class Evidence:
             raise InputError("Evidence needs exactly one of scores and recovered.")
 
 
-def _silent(stage: str, share: float) -> None:
+def no_progress(stage: str, share: float) -> None:
     """Ignore progress."""
 
 
@@ -78,16 +81,37 @@ def _silent(stage: str, share: float) -> None:
 class Context:
     """What the runner gives to a half of an attack or to an engine.
 
-    generator: the only source of randomness. device: 'cpu', 'cuda' or 'mps'. effort: how much may be spent.
+    generator: the only source of randomness. seed: the run's, for what must be equal in all parts of a run, such as a
+        training. device: 'cpu', 'cuda' or 'mps'. effort: how much may be spent.
     reference: images of the attacker's own, from the members' source but neither members nor suspects
         (given to the attacker only; None for the victim). progress: called with a stage and a share in [0, 1].
     """
 
     generator: np.random.Generator
+    seed: int = 0
     device: str = "cpu"
     effort: Effort = "standard"
     reference: Images | None = None
-    progress: Progress = _silent
+    progress: Progress = no_progress
+
+    def train(
+        self,
+        recipe: Recipe,
+        images: Images,
+        seed: int,
+        *,
+        classes: int | None = None,
+        soft_labels: NDArray[np.float32] | None = None,
+    ) -> Network:
+        """A network trained by this recipe, in evaluation mode, on the CPU; trained once for all who ask for the same.
+
+        classes: number of logits; None: the largest label and those below it. The task that asks is started again
+        when the network is ready, so ask before anything long. For several networks at once: `learning.trained`.
+        """
+        from privaudit.learning import Training, trained
+
+        count = int(images.labels.max(initial=0)) + 1 if classes is None else classes
+        return trained([Training(recipe, images, count, seed, soft_labels)], self.device)[0]
 
 
 @runtime_checkable

@@ -17,6 +17,7 @@ from privaudit.execution import Failure, Task, run
 from privaudit.identical import identical_copies
 from privaudit.images import Images, concatenate
 from privaudit.manifest import commit, processor, result_facts, versions
+from privaudit.measuring import measure
 from privaudit.plan import Announce, Candidate, Plan, member_id, release_id, settings_of
 from privaudit.plugins import make_attack
 from privaudit.policy import Policy
@@ -80,7 +81,6 @@ def _release_facts(plan_: Plan, candidate: Candidate, others: list[Images]) -> R
     unseen = [*(artifact.replace("_", " ") for artifact in unseen), *release.unread]
     not_assessed = [f"{artifact}: released, but no attack looks at it" for artifact in unseen]
     not_assessed += ["traces in the released files: no files were given"] if candidate.scan is None else []
-    not_assessed += ["similarity (SSIM, PSNR, LPIPS)", "utility"]
     return ReleaseFacts(
         name=candidate.name,
         images=len(release.images),
@@ -172,13 +172,16 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
         manifest=manifest,
     )
     if pools is None or not enough:
-        return AuditEvidence(facts, {})
+        nothing = ("similarity and utility: not measured, for the data are too few to judge",)
+        left = tuple(one.model_copy(update={"not_assessed": one.not_assessed + nothing}) for one in releases)
+        return AuditEvidence(facts.model_copy(update={"releases": left}), {})
     announce("trying to tell members from controls without the release", 0, 1)
     baseline = _blind_baseline(pools, plan_.seed, store)
     announce("starting the attacks", 0, 1)
     runner = Runner(plan_, pools, store, announce)
     cells = [cell for candidate in plan_.candidates for cell in runner.cells(candidate)]
     results = runner.run(cells)
+    measured = measure(plan_, pools, store, announce)
     with_attacks = []
     for facts_, candidate in zip(releases, plan_.candidates, strict=True):
         attacks = []
@@ -197,7 +200,14 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
                     trace=None if failure is None else failure.trace,
                 )
             )
-        with_attacks.append(facts_.model_copy(update={"attacks": tuple(attacks)}))
+        name = candidate.name
+        found = {
+            "attacks": tuple(attacks),
+            "similarity": measured.similarity.get(name, {}),
+            "utility": measured.utility.get(name),
+            "not_assessed": (*facts_.not_assessed, *measured.notes[name]),
+        }
+        with_attacks.append(facts_.model_copy(update=found))
     attacked = {
         "releases": tuple(with_attacks),
         "blind_baseline": baseline,

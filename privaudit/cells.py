@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from privaudit import seeds
 from privaudit.attack import Context, Seen
+from privaudit.calls import surroundings
 from privaudit.closeness import closeness
 from privaudit.duplicates import linked
 from privaudit.errors import InputError
@@ -31,6 +32,18 @@ ATTACK = "privaudit.cells:attack"
 
 def _images(arrays: Arrays) -> Images:
     return Images(arrays["pixels"], arrays["labels"])
+
+
+def context(arguments: Mapping[str, Any], *names: str, reference: Images | None = None) -> Context:
+    """The context of a half of an attack or of a part of an engine; its randomness is derived by these names."""
+    return Context(
+        seeds.generator(arguments["seed"], *names),
+        seed=arguments["seed"],
+        device=arguments["device"],
+        effort=arguments["effort"],
+        reference=reference,
+        progress=surroundings().report,
+    )
 
 
 def link(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
@@ -64,9 +77,7 @@ def expose(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays
     attacker = make_attack(arguments["attack"], dict(arguments["settings"]))
     released = inputs["release"]
     release = Release(_images(released), soft_labels=released.get("soft_labels"))
-    world = Context(
-        seeds.generator(arguments["seed"], attacker.name, "expose"), arguments["device"], arguments["effort"]
-    )
+    world = context(arguments, attacker.name, "expose")
     return dict(attacker.expose(release, world).arrays)
 
 
@@ -75,12 +86,7 @@ def attack(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays
     attacker = make_attack(arguments["attack"], dict(arguments["settings"]))
     suspects = _images(inputs["suspects"])
     reference = _images(inputs["reference"]) if "reference" in inputs else None
-    own = Context(
-        seeds.generator(arguments["seed"], attacker.name, "attack"),
-        arguments["device"],
-        arguments["effort"],
-        reference=reference,
-    )
+    own = context(arguments, attacker.name, "attack", reference=reference)
     evidence = attacker.attack(Seen(inputs["seen"]), suspects, own)
     scores = evidence.scores
     if evidence.recovered is not None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from privaudit import seeds
 from privaudit.audit import Candidate, Plan
+from privaudit.configuration import CandidateSource, Configuration, Data, Split
 from privaudit.data.loading import load
 from privaudit.images import Images, concatenate
 from privaudit.plants import cropped, jpeg, mirrored
@@ -17,6 +18,19 @@ from privaudit.splits import random_split
 
 PARTS = {"members": 450, "controls": 600, "fresh": 300, "reference": 150, "release": 260}
 EXACT, CHANGED = 5, 40
+SPLIT = {"members": 450, "controls": 600, "fresh": 300, "reference": 150, "test": 297}
+TEACHER = {"network": "convnet", "epochs": 30, "batch_size": 32, "optimizer": "adamw", "learning_rate": 3e-3, "crop": 2}
+ENGINE = {"teacher": TEACHER, "roll": 1, "steps": 500}
+
+
+def configuration() -> Configuration:
+    """The main job on digits, split at random, and a candidate made of the members by BN matching."""
+    return Configuration(
+        schema=1,
+        data=Data(source="digits", split=Split(**SPLIT)),
+        candidates=(CandidateSource(name="digits-bn-matching", synthesizer="bn-matching", settings=dict(ENGINE)),),
+        policy="demo",
+    )
 
 
 def plan(seed: int, clean: bool = False) -> Plan:

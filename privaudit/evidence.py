@@ -19,7 +19,16 @@ from pydantic import Field, ValidationError
 
 from privaudit.attack import Settings
 from privaudit.errors import InputError
-from privaudit.record import BlindBaseline, DataRecord, Exchangeability, Family, IdenticalPair, ScanFinding
+from privaudit.record import (
+    BlindBaseline,
+    DataRecord,
+    Exchangeability,
+    Family,
+    IdenticalPair,
+    ScanFinding,
+    Similarity,
+    Statistic,
+)
 from privaudit.store import atomic_file
 
 FACTS = "evidence.json"
@@ -60,6 +69,8 @@ class ReleaseFacts(Settings):
     common: int
     scan: tuple[ScanFinding, ...]
     not_assessed: tuple[str, ...]
+    similarity: dict[Statistic, Similarity | None] = Field(default_factory=dict, description="None: not assessed")
+    utility: dict[str, Any] | None = None
     unseen: tuple[str, ...] = Field((), description="published beside the images, but no attack looks at it")
     attacks: tuple[AttackFacts, ...]
 

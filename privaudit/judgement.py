@@ -240,8 +240,8 @@ def _judge_release(
         scan=release.scan,
         not_assessed=release.not_assessed,
         attacks=tuple(attacks),
-        similarity={"ssim": None, "psnr": None, "lpips": None},
-        utility=None,
+        similarity={"ssim": None, "psnr": None, "lpips": None} | release.similarity,
+        utility=release.utility,
     )
 
 

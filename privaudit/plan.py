@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from privaudit.attack import Attack, Effort
 from privaudit.images import Dataset
@@ -13,9 +14,13 @@ from privaudit.plugins import make_attack
 from privaudit.record import ScanFinding
 from privaudit.release import Release
 from privaudit.store import array_digest, key_of
+from privaudit.synthesizer import Synthesizer
+
+Measure = Literal["utility", "similarity"]
+MEASURES: tuple[Measure, ...] = ("utility", "similarity")
 
 Announce = Callable[[str, int, int], None]
-"""Progress: what was done, how many steps are done, how many there are."""
+"""Progress: what was done, how many steps are done, how many there are; 0: progress within a step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +37,8 @@ class Candidate:
 class Plan:
     """An audit before anything is attacked. attacks: names with settings; the declared family of tests.
 
+    test: for the utility; None: the scored controls serve. measure: what is measured beside the attacks.
+    weights: folder of the weight store. utility_seeds: students on each side.
     kinds: kinds of plants that are tried. max_suspects: images scored per side at most.
     random_split: members and controls were split at random by privaudit.
     """
@@ -42,6 +49,10 @@ class Plan:
     controls: Dataset | None = None
     fresh: Dataset | None = None
     reference: Dataset | None = None
+    test: Dataset | None = None
+    measure: tuple[Measure, ...] = ()
+    weights: Path | None = None
+    utility_seeds: int = 3
     effort: Effort = "standard"
     device: str = "cpu"
     seed: int = 0
@@ -51,19 +62,24 @@ class Plan:
     workers: int = 0
     kinds: tuple[str, ...] = tuple(KINDS)
 
-    def facts(self) -> dict[str, Any]:
-        """What the result depends on, JSON-able, without paths: written down before anything is scored."""
+    def facts(self, releases: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What the result depends on, JSON-able, without paths: written down before anything is scored.
+
+        releases: what tells the candidates apart by name; default: the hashes of their images.
+        """
         data = {
             name: part.images.digest
             if part.groups is None
             else key_of({"images": part.images.digest, "units": array_digest(part.units)})
-            for name in ("members", "controls", "fresh", "reference")
+            for name in ("members", "controls", "fresh", "reference", "test")
             if (part := getattr(self, name)) is not None
         }
         attacks = {name: make_attack(name, dict(settings)) for name, settings in self.attacks.items()}
         return {
             "data": data,
-            "releases": {candidate.name: candidate.release.images.digest for candidate in self.candidates},
+            "releases": dict(releases)
+            if releases is not None
+            else {candidate.name: candidate.release.images.digest for candidate in self.candidates},
             "family": {
                 name: {"version": attack.version, "settings": settings_of(attack)} for name, attack in attacks.items()
             },
@@ -71,12 +87,13 @@ class Plan:
             "seed": self.seed,
             "max_suspects": self.max_suspects,
             "plants": list(self.kinds),
+            "measure": {"parts": list(self.measure), "utility_seeds": self.utility_seeds},
         }
 
 
-def settings_of(attack: Attack) -> dict[str, Any]:
-    """All settings of an attack, defaults included, JSON-able."""
-    dump = getattr(attack, "model_dump", None)
+def settings_of(plugin: Attack | Synthesizer) -> dict[str, Any]:
+    """All settings of an attack or engine, defaults included, JSON-able."""
+    dump = getattr(plugin, "model_dump", None)
     return dict(dump(mode="json")) if dump is not None else {}
 
 

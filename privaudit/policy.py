@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
@@ -61,17 +61,34 @@ class Policy(Settings):
         return max(self.plant_dose_images, round(self.plant_dose_share * n_members))
 
 
-def explain_errors(error: ValidationError, allowed: dict[str, Any], what: str) -> InputError:
+def _keys(model: type[BaseModel]) -> dict[str, str | None]:
+    """Descriptions by key; keys of models within it with dots."""
+    found: dict[str, str | None] = {}
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        found[key] = field.description
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                found |= {f"{key}.{deeper}": text for deeper, text in _keys(inner).items()}
+    return found
+
+
+def _explain(error: ValidationError, model: type[BaseModel], what: str) -> InputError:
     """A message with one line per wrong key, with the nearest allowed key for an unknown one."""
-    lines = []
+    lines, keys = [], _keys(model)
     for problem in error.errors():
         place = ".".join(str(part) for part in problem["loc"])
+        key = ".".join(part for part in problem["loc"] if isinstance(part, str))
+        above = key.rpartition(".")[0]
+        beside = [other.rpartition(".")[2] for other in keys if other.rpartition(".")[0] == above]
         if problem["type"] == "extra_forbidden":
-            lines.append(f"unknown key '{place}'. {suggestion(place, allowed)}")
+            lines.append(f"unknown key '{place}'. {suggestion(key.rpartition('.')[2], beside)}")
         elif problem["type"] == "missing":
-            lines.append(f"key '{place}' is missing: {allowed.get(place, 'it is needed')}.")
+            lines.append(f"key '{place}' is missing: {keys.get(key) or 'it is needed'}.")
         else:
-            lines.append(f"key '{place}': {problem['msg'].removeprefix('Value error, ')} (found {problem['input']!r})")
+            found = "" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})"
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append((f"key '{place}': " if place else "") + message + found)
     return InputError(f"The {what} is not valid:\n" + "\n".join(f"  - {line}" for line in lines))
 
 
@@ -79,11 +96,10 @@ def validated(model: type[Model], values: Any, what: str) -> Model:
     """The model made from these values; InputError with suggestions where they are wrong."""
     if not isinstance(values, dict):
         raise InputError(f"The {what} must hold keys and values; found {type(values).__name__}.")
-    allowed = {field.alias or name: field.description for name, field in model.model_fields.items()}
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise explain_errors(error, allowed, what) from None
+        raise _explain(error, model, what) from None
 
 
 def read_yaml(path: Path, what: str) -> Any:

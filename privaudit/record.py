@@ -17,6 +17,7 @@ SCHEMA = 1
 Verdict = Literal["pass", "fail", "inconclusive", "incomplete"]
 Unit = Literal["image", "person"]
 Family = Literal["holds_release", "mediated"]
+Statistic = Literal["ssim", "psnr", "lpips"]
 Exchangeability = Literal["random split", "assumed", "no controls"]
 
 
@@ -119,10 +120,16 @@ class ScanFinding(Settings):
 
 
 class Similarity(Settings):
-    """Law of a nearest-neighbour statistic; None: not assessed."""
+    """Law of a nearest-neighbour statistic for released images and for held-out real ones.
 
+    name: the statistic with its parameters. place: share of the held-out pairs that are more alike than half of the
+    released ones.
+    """
+
+    name: str
     release: dict[str, float]
     controls: dict[str, float]
+    place: Estimate
 
 
 class ReleaseRecord(Settings):
@@ -144,7 +151,7 @@ class ReleaseRecord(Settings):
     scan: tuple[ScanFinding, ...]
     not_assessed: tuple[str, ...]
     attacks: tuple[AttackRecord, ...]
-    similarity: dict[Literal["ssim", "psnr", "lpips"], Similarity | None]
+    similarity: dict[Statistic, Similarity | None]
     utility: dict[str, Any] | None
 
 

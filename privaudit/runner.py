@@ -13,6 +13,7 @@ from privaudit.attack import Attack, ReleaseAttack, holds_release
 from privaudit.cells import ATTACK, EXPOSE
 from privaudit.evidence import Scores
 from privaudit.execution import Failure, Task, run
+from privaudit.forecast import Speeds, attack_work
 from privaudit.images import Images, concatenate
 from privaudit.manifest import result_facts
 from privaudit.plan import Announce, Candidate, Plan, settings_of
@@ -80,6 +81,7 @@ class Runner:
     def __init__(self, plan_: Plan, pools: Pools, store: Store, announce: Announce) -> None:
         self.plan, self.pools, self.store, self.announce = plan_, pools, store, announce
         self.attacks = {name: make_attack(name, dict(settings)) for name, settings in plan_.attacks.items()}
+        self.released = {candidate.name: len(candidate.release.images) for candidate in plan_.candidates}
         self.reference = put_images(store, pools.reference.images)
         self.piles = {
             True: self._pile(("members", "controls", "fresh")),
@@ -198,6 +200,7 @@ class Runner:
                     failures[place] = result
                     continue
                 seconds[place] = seconds.get(place, 0.0) + float(result.facts["seconds"])
+                self._learn(cell, float(result.facts["seconds"]))
                 found = self.store.load({"scores": result.arrays["scores"]})["scores"]
                 scores.setdefault(place, {}).update(self._by_unit(cell, np.asarray(found)))
         places = {(cell.release, cell.attack) for cell in cells}
@@ -209,6 +212,13 @@ class Runner:
             )
             for place in sorted(places)
         }
+
+    def _learn(self, cell: _Cell, seconds: float) -> None:
+        if cell.arm == "release":
+            suspects, members = len(cell.pile.order), self.pools.members.images
+            released = self.released[cell.release]
+            work = attack_work(cell.attack, self.plan.effort, suspects, released, members)
+            Speeds(self.store).learn(*work, seconds)
 
     def _by_unit(self, cell: _Cell, shuffled: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         if cell.planting is None:

@@ -2,6 +2,7 @@
 
     <root>/blobs/ab/<hash>.npy     arrays under the hash of their content
     <root>/entries/ab/<key>.json   a finished task: names of its results, and facts about it
+    <root>/unfinished/<key>        checkpoints of a task that is not finished; the task sees to it that they are whole
 
 Everything is written to a temporary file and renamed, so that a killed run leaves whole entries or none; every array
 is checked against its name when it is read, so that a damaged one is computed again.
@@ -32,6 +33,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _PARTIAL = ".partial-"
 _ABANDONED_SECONDS = 3600
+_FORGOTTEN_SECONDS = 30 * 24 * 3600
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -101,11 +103,14 @@ class Store:
             ) from error
 
     def sweep(self) -> None:
-        """Remove what killed runs left half-written: temporary files that nobody has touched for an hour."""
-        for partial in self.root.glob(f"*/*/{_PARTIAL}*"):
-            with contextlib.suppress(OSError):
-                if time.time() - partial.stat().st_mtime > _ABANDONED_SECONDS:
-                    partial.unlink()
+        """Remove what killed runs left: temporary files that nobody has touched for an hour, and unfinished work that
+        nobody has gone on with for a month.
+        """
+        for pattern, seconds in ((f"**/{_PARTIAL}*", _ABANDONED_SECONDS), ("unfinished/*", _FORGOTTEN_SECONDS)):
+            for path in self.root.glob(pattern):
+                with contextlib.suppress(OSError):
+                    if time.time() - path.stat().st_mtime > seconds:
+                        path.unlink()
 
     def _blob(self, digest: str) -> Path:
         return self.root / "blobs" / digest[:2] / f"{digest}.npy"
@@ -130,6 +135,16 @@ class Store:
         except _DAMAGED:
             return None
         return array if array_digest(array) == digest else None
+
+    def holds(self, digest: str) -> bool:
+        """Whether the array of this hash is there, and whole."""
+        return self.array(digest) is not None
+
+    def unfinished(self, key: str) -> Path:
+        """A file for the unfinished work of the task of this key."""
+        folder = self.root / "unfinished"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder / key
 
     def put(self, key: str, arrays: Arrays, facts: Mapping[str, Any]) -> None:
         """Keep the results of a task under its key."""

@@ -12,8 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from privaudit import execution
+from privaudit.calls import Call, Surroundings, compute, inside, surroundings
 from privaudit.execution import Failure, Task, run
-from privaudit.store import Entry, Store
+from privaudit.manifest import result_facts
+from privaudit.store import Entry, Store, array_digest
+from privaudit.worker import Done, Needs, work
 
 X = np.arange(4.0)
 HERE = Path(__file__).parent
@@ -110,6 +114,228 @@ def test_damaged_result_is_computed_again(tmp_path: Path) -> None:
     assert isinstance(second, Entry)
     assert second.arrays == first.arrays
     np.testing.assert_array_equal(store.load(second.arrays)["y"], 2 * X)
+
+
+def step(store: Store, name: str, **arguments: Any) -> Task:
+    """The task that `task_functions.ask` asks for."""
+    return Task("", f"task_functions:{name}", arguments, {"a": {"x": store.put_array(X)}}, result_facts("cpu"))
+
+
+def asking(store: Store, *rounds: list[tuple[str, dict[str, Any]]], **arguments: Any) -> Task:
+    return task(store, "ask", rounds=[[list(call) for call in calls] for calls in rounds], **arguments)
+
+
+def value(store: Store, result: Entry | Failure) -> list[float]:
+    assert isinstance(result, Entry), result
+    found: list[float] = store.load(result.arrays)["y"].tolist()
+    return found
+
+
+DOUBLE: tuple[str, dict[str, Any]] = ("double", {})
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_steps_are_computed_once_for_all_who_ask(tmp_path: Path, workers: int) -> None:
+    store, log = Store(tmp_path / "store"), tmp_path / "log"
+    once: tuple[str, dict[str, Any]] = ("double", {"log": str(log)})
+    nested: tuple[str, dict[str, Any]] = ("ask", {"rounds": [[list(once)], [["double", {"plus": 5}]]]})
+    tasks = {
+        "one": asking(store, [once]),
+        "several": asking(store, [once, ("double", {"plus": 1}), once]),
+        "nested": asking(store, [nested, once], number=1),
+        "one after the other": asking(store, [once], [nested], [("double", {"plus": 2})]),
+        "nothing": asking(store, []),
+        "the step itself": step(store, *once[:1], **once[1]),
+    }
+    asked = [*tasks.values(), asking(store, [once])]
+    found = [(one.key, result) for one, result in run(asked, store, workers)]
+    assert sorted(key for key, _ in found) == sorted(one.key for one in asked)  # what was asked for, and no steps
+    values = {name: value(store, dict(found)[one.key]) for name, one in tasks.items() if name != "nothing"}
+    assert log.read_text() == "x"
+    two = 2 * X
+    assert values["one"] == values["the step itself"] == two.tolist()
+    assert values["several"] == (3 * two + 1).tolist()
+    assert values["nested"] == (3 * two + 5).tolist()
+    assert values["one after the other"] == (4 * two + 7).tolist()
+
+
+def test_finished_steps_are_taken_from_the_store(tmp_path: Path) -> None:
+    store, log = Store(tmp_path / "store"), tmp_path / "log"
+    call: tuple[str, dict[str, Any]] = ("double", {"log": str(log)})
+    results([asking(store, [call])], store, 0)
+    results([asking(store, [call], number=2)], store, 0)
+    assert log.read_text() == "x"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_failed_step_fails_those_who_asked(tmp_path: Path, workers: int) -> None:
+    store = Store(tmp_path)
+    tasks = {
+        "crash": asking(store, [("crash", {})]),
+        "refuse": asking(store, [DOUBLE, ("refuse", {})]),
+        "nested": asking(store, [("ask", {"rounds": [[["refuse", {}]]]})]),
+        "own": task(store, "ask_and_crash"),
+        "leave": asking(store, [("leave", {})]),
+        "good": asking(store, [DOUBLE]),
+    }
+    found = results(list(tasks.values()), store, workers)
+    assert found.keys() == {one.key for one in tasks.values()}
+    assert message(found[tasks["crash"].key]) == message(found[tasks["own"].key])
+    assert message(found[tasks["crash"].key]) == "ZeroDivisionError: nothing to divide by"
+    for name in ("refuse", "nested"):
+        failure = found[tasks[name].key]
+        assert message(failure) == "Give more images."
+        assert isinstance(failure, Failure)
+        assert failure.is_input
+    assert message(found[tasks["leave"].key]).startswith("SystemExit")
+    assert value(store, found[tasks["good"].key]) == (2 * X).tolist()
+
+
+def test_a_step_that_failed_before_it_was_asked_for_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    early = asking(store, [("refuse", {})])
+    late = asking(store, [DOUBLE], [("double", {"plus": 1})], [("refuse", {})])
+    found = results([early, late], store, 0)
+    assert [message(found[one.key]) for one in (early, late)] == ["Give more images."] * 2
+
+
+def test_a_failure_that_reaches_a_task_on_two_ways(tmp_path: Path) -> None:
+    """The second task waits for the failing step and for another one that waits for it, and began to wait last."""
+    store = Store(tmp_path)
+    failing: list[Any] = ["ask", {"rounds": [[["double", {"plus": 3}]], [["refuse", {}]]]}]
+    between: tuple[str, dict[str, Any]] = ("ask", {"rounds": [[failing]]})
+    first = asking(store, [between])
+    second = asking(store, [DOUBLE], [between, (failing[0], failing[1])])
+    found = results([first, second], store, 0)
+    assert [message(found[one.key]) for one in (first, second)] == ["Give more images."] * 2
+
+
+def test_a_step_whose_worker_is_killed(tmp_path: Path) -> None:
+    store, log = Store(tmp_path / "store"), tmp_path / "log"
+    deadly: tuple[str, dict[str, Any]] = ("die", {"log": str(log)})
+    bad = [asking(store, [deadly]), asking(store, [DOUBLE, deadly]), asking(store, [DOUBLE], [deadly], number=3)]
+    good = [asking(store, [DOUBLE]), task(store, "double", plus=9), asking(store, [("double", {"plus": 4})])]
+    asked = [good[0], *bad, *good[1:]]
+    found = results(asked, store, 2)
+    assert found.keys() == {one.key for one in asked}
+    assert all("killed" in message(found[one.key]) for one in bad)
+    assert all(isinstance(found[one.key], Entry) for one in good)
+    assert log.read_text() == "xx"  # among others, and alone; once for all
+
+
+def test_a_lost_step_that_was_asked_for_itself(tmp_path: Path) -> None:
+    """All are lost with the first; whichever is run again first, each has its result."""
+    store = Store(tmp_path)
+    askers = [asking(store, [DOUBLE], number=number) for number in range(2)]
+    asked = [task(store, "die"), askers[0], step(store, "double"), askers[1]]
+    found = results(asked, store, 1)
+    assert found.keys() == {one.key for one in asked}
+    assert "killed" in message(found[asked[0].key])
+    assert [value(store, found[one.key]) for one in asked[1:]] == [(2 * X).tolist()] * 3
+
+
+@pytest.mark.parametrize("name", ["ask_for_ever", "ask_deeper"])
+def test_steps_without_end(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "_MOST_ROUNDS", 5)
+    store = Store(tmp_path)
+    endless, good = task(store, name), asking(store, [DOUBLE], [("double", {"plus": 1})])
+    found = results([endless, good], store, 0)
+    assert "ever new steps" in message(found[endless.key])
+    assert isinstance(found[good.key], Entry)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_steps_that_wait_for_each_other(tmp_path: Path, alone: bool) -> None:
+    store = Store(tmp_path)
+    circle, good = task(store, "ask_itself"), task(store, "double")
+    if alone:
+        failure = execution._alone(circle, store, lambda *_: None, {})
+        assert "wait for each other" in message(failure)
+        return
+    found = results([circle, good], store, 0)
+    assert "wait for each other" in message(found[circle.key])
+    assert isinstance(found[good.key], Entry)
+
+
+def test_arrays_are_sent_only_where_the_store_has_none(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    one, own = task(store, "ask_with_own"), np.arange(5.0)
+    sent = work(one, store.root)
+    assert isinstance(sent, Needs)
+    assert {digest: array.tolist() for digest, array in sent.arrays.items()} == {array_digest(own): own.tolist()}
+    digest = store.put_array(own)
+    known = work(one, store.root)
+    assert isinstance(known, Needs)
+    assert not known.arrays
+    assert [other.key for other in known.tasks] == [other.key for other in sent.tasks]
+    path = store.root / "blobs" / digest[:2] / f"{digest}.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"\xff")
+    damaged = work(one, store.root)
+    assert isinstance(damaged, Needs)
+    assert list(damaged.arrays) == [digest]
+    for workers in (0, 1):
+        store = Store(tmp_path / str(workers))
+        entry = results([task(store, "ask_with_own")], store, workers)[one.key]
+        assert value(store, entry) == [*(2 * own), *(2 * X + 1)]
+
+
+def test_a_step_that_is_half_there_is_asked_for_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    results([asking(store, [DOUBLE])], store, 0)
+    needs = work(asking(store, [DOUBLE, ("double", {"plus": 1})]), store.root)
+    assert isinstance(needs, Needs)
+    assert [other.arguments for other in needs.tasks] == [{"plus": 1}]
+    assert not needs.arrays
+    assert isinstance(work(asking(store, [DOUBLE]), store.root), Done)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_progress_is_told(tmp_path: Path, workers: int) -> None:
+    store = Store(tmp_path)
+    told: list[tuple[str, str, float]] = []
+    telling = task(store, "tell", label="a talker")
+    for _ in run([telling, asking(store, [("tell", {"number": 1})])], store, workers, lambda *said: told.append(said)):
+        pass
+    assert sorted(told) == [("a talker", "stage 0", 0.0), ("the step tell", "stage 0", 0.0)]  # the next are too soon
+
+
+def test_a_listener_that_fails_costs_nothing(tmp_path: Path) -> None:
+    def hear(label: str, stage: str, share: float) -> None:
+        raise BrokenPipeError
+
+    store = Store(tmp_path)
+    tasks = [task(store, "tell", number=number) for number in range(3)]
+    assert all(isinstance(result, Entry) for _, result in run(tasks, store, 1, hear))
+
+
+def test_a_worker_killed_in_mid_sentence_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    pool = execution._Pool(1, Store(tmp_path), lambda *_: None)
+    assert pool._queue is not None
+    lock: Any = pool._queue._wlock  # type: ignore[attr-defined]
+    with lock:  # as a worker does that is killed while it reports
+        pool.stop()
+    assert not pool._listener.is_alive()
+
+
+def test_a_killed_task_finds_its_checkpoint(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    one, asker = task(store, "go_on"), asking(store, [("go_on", {"number": 2})])
+    for asked, key in ((one, one.key), (asker, step(store, "go_on", number=2).key)):
+        found = value(store, results([asked], store, 1)[asked.key])
+        assert bytes(int(number) for number in found).decode() == key
+    assert not list((store.root / "unfinished").iterdir())
+
+
+def test_outside_of_a_task_steps_are_simply_done() -> None:
+    call = Call("", "task_functions:double", {"plus": 1}, {"a": {"x": X}})
+    first, second = compute(call, call)
+    assert first["y"].tolist() == second["y"].tolist() == (2 * X + 1).tolist()
+    assert surroundings().checkpoint is None
+    surroundings().report("stage", 0.5)
+    mine = Surroundings()
+    with inside(mine):
+        assert surroundings() is mine
+    assert surroundings() is not mine
 
 
 @pytest.mark.slow

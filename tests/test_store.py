@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,8 @@ def test_full_disk_is_told_in_words(tmp_path: Path) -> None:
 def test_only_the_owner_reads_the_store(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     digest = store.put_array(ARRAY)
+    with atomic_file(store.unfinished("k" * 32)) as partial:
+        partial.write_text("half")
     store.put("k" * 32, {"x": ARRAY}, {})
     for path in (store.root, *store.root.rglob("*")):
         assert path.stat().st_mode & 0o077 == 0, path
@@ -163,3 +166,35 @@ def test_sweep_removes_only_abandoned_partial_files(tmp_path: Path) -> None:
     assert not old.exists()
     assert new.exists()
     assert store.array(digest) is not None
+
+
+def test_only_whole_arrays_are_held(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    digest = array_digest(ARRAY)
+    assert not store.holds(digest)
+    store.put_array(ARRAY)
+    assert store.holds(digest)
+    blob(store, digest).write_bytes(blob(store, digest).read_bytes()[:-1])
+    assert not store.holds(digest)
+
+
+def test_unfinished_work_has_one_file_per_key(tmp_path: Path) -> None:
+    first = Store(tmp_path).unfinished("a" * 32)
+    first.write_text("half")
+    assert Store(tmp_path).unfinished("a" * 32).read_text() == "half"
+    assert not Store(tmp_path).unfinished("b" * 32).exists()
+
+
+def test_sweep_removes_only_forgotten_checkpoints(tmp_path: Path) -> None:
+    store, now, day = Store(tmp_path), time.time(), 24 * 3600
+    for name, age in (("new", 0), ("week", 7), ("forgotten", 31)):
+        store.unfinished(name).write_text("half")
+        os.utime(store.unfinished(name), (now - age * day, now - age * day))
+    store.unfinished(".partial-x").write_text("half")
+    os.utime(store.unfinished(".partial-x"), (now - 7200, now - 7200))
+    store.put("k" * 32, {"x": ARRAY}, {})
+    for path in tmp_path.rglob("*.[nj]*"):
+        os.utime(path, (0, 0))
+    store.sweep()
+    assert sorted(path.name for path in (tmp_path / "unfinished").iterdir()) == ["new", "week"]
+    assert store.get("k" * 32) is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from privaudit.cli import audit, finished, information
+from privaudit.cli import audit, finished, information, run, weights
 
 app = typer.Typer(
     name="privaudit",
@@ -17,6 +17,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for name, command, short in (
+    ("run", run.run, "The main job: make or load candidates, attack, measure, judge, report."),
+    ("synthesize", run.synthesize, "Make a candidate from private images."),
     ("audit", audit.audit, "Attack a release candidate and judge it."),
     ("check", finished.check, "Judge a finished run again by another policy."),
     ("compare", finished.compare, "Is one run leakier than another?"),
@@ -26,6 +28,7 @@ for name, command, short in (
     ("doctor", information.doctor, "Tell what this machine can do."),
 ):
     app.command(name, short_help=short)(command)
+app.add_typer(weights.app, name="weights", short_help="Keep backbone weights in a local store; nothing is downloaded.")
 
 
 def main() -> None:

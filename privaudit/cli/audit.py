@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from privaudit.cli.inputs import NAME, Sources, attack_names, check_name, check_places, find_device, load_plan
-from privaudit.cli.terminal import Announcer, errors_as_sentences, leave, show
+from privaudit.cli import options
+from privaudit.cli.inputs import NAME, attack_names, measures
+from privaudit.cli.options import DeviceChoice, EffortChoice
+from privaudit.cli.terminal import Announcer, errors_as_sentences
 from privaudit.errors import InputError
 
 if TYPE_CHECKING:
-    from privaudit.audit import Plan
-
-
-class EffortChoice(StrEnum):
-    """How much is spent."""
-
-    QUICK = "quick"
-    STANDARD = "standard"
-    THOROUGH = "thorough"
-
-
-class DeviceChoice(StrEnum):
-    """Where attacks run."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
+    from privaudit.cli.job import Places
+    from privaudit.plan import Measure
 
 
 def _data(text: str) -> Any:
@@ -50,53 +34,32 @@ def audit(
     reference: Annotated[
         str | None, _data("Images that the attacker has of his own. Default: 20 % of the controls.")
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the report goes; made if missing.")] = Path(
-        "privaudit-report"
-    ),
+    test: Annotated[
+        str | None, _data("Images that measure how useful the candidate is. Default: the scored controls.")
+    ] = None,
+    out: options.Out = Path("privaudit-report"),
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help=f"What the report calls the candidate. Default: {NAME}.")
     ] = None,
-    policy: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="The limits to judge by: a file (see: privaudit init), or 'default' or 'demo'."
-        ),
-    ] = None,
-    attacks: Annotated[
-        str | None,
-        typer.Option(metavar="NAME,...", help="Only these attacks (see: privaudit plugins). Default: all."),
-    ] = None,
+    policy: options.PolicyFile = None,
+    attacks: options.Attacks = None,
     effort: Annotated[EffortChoice, typer.Option(help="How much time is spent.")] = EffortChoice.STANDARD,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Number that fixes every random choice.")] = 0,
-    max_suspects: Annotated[
-        int, typer.Option(metavar="N", min=100, help="Most members, and most controls, that are scored.")
-    ] = 10_000,
-    size: Annotated[
-        int | None,
-        typer.Option(metavar="PIXELS", min=8, max=4096, help="Resize all images to squares of this side."),
-    ] = None,
-    window: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LOW,HIGH", help="For images of more than 8 bits: the values shown as black and white, or 'auto'."
-        ),
-    ] = None,
-    root: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where the files of torchvision:NAME lie.")
-    ] = None,
-    store: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Where finished work is kept for later runs; private.")
-    ] = Path(".privaudit"),
-    device: Annotated[DeviceChoice, typer.Option(help="Where the attacks run.")] = DeviceChoice.AUTO,
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Processes at a time. Default: one per processor core.")
-    ] = None,
+    skip: options.Skip = None,
+    seed: options.Seed = 0,
+    max_suspects: options.MaxSuspects = 10_000,
+    size: options.Size = None,
+    window: options.Window = None,
+    root: options.Root = None,
+    store: options.Store = Path(".privaudit"),
+    weights: options.Weights = None,
+    device: options.Device = DeviceChoice.AUTO,
+    workers: options.Workers = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Audit a built-in example: digits, some of them private ones.")
     ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print audit.json instead of the verdict.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print no progress and no notes.")] = False,
-    no_fail: Annotated[bool, typer.Option("--no-fail", help="Exit 0 whatever the verdict is.")] = False,
+    json_: options.Json = False,
+    quiet: options.Quiet = False,
+    no_fail: options.NoFail = False,
 ) -> None:
     """Attack a release candidate and judge it: may it be published?
 
@@ -107,65 +70,83 @@ def audit(
     130 interrupted.
     """
     with errors_as_sentences():
-        from privaudit.policy import load_policy
-        from privaudit.runs import MANIFEST, check_out, open_run
-        from privaudit.store import Store
+        from privaudit.cli.job import Places, carry_out
+        from privaudit.configuration import CandidateSource, Configuration, Data
+        from privaudit.plan import MEASURES
 
-        sources = None
+        places = Places(out, store, weights, device.value, workers, json_, quiet, no_fail)
+        chosen, measured = attack_names(attacks), measures(skip)
         if demo:
-            if any((members, controls, release, fresh, reference, size, window, root, name)):
+            if any((members, controls, release, fresh, reference, test, size, window, root, name)):
                 raise InputError("--demo brings its own data; leave out all options that say which data to use.")
+            _demo(places, policy, chosen, measured, effort, seed, max_suspects)
         elif not members or not release:
             raise InputError(
                 "An audit needs --members and --release, and --controls: without images that were never used, the "
                 "verdict is inconclusive at best. To see an example: privaudit audit --demo"
             )
-        else:
-            sources = Sources(members, controls, release, fresh, reference, size, window, root)
-        given = {} if sources is None else sources.given()
-        check_out(out)
-        check_places(out, store, given)
-        called = check_name(name or NAME)
-        rules = load_policy(policy or ("demo" if demo else "default"))
-        chosen = attack_names(attacks)
-        with Announcer(quiet) as announce:
-            plan = _demo_plan(seed, announce) if sources is None else load_plan(sources, called, announce)
-            announce("starting")
-            from privaudit.audit import collect
-            from privaudit.execution import cores
-            from privaudit.judgement import judge
-
-            plan = replace(
-                plan,
-                attacks={name: {} for name in chosen},
-                effort=effort.value,
-                device=find_device(device.value),
-                seed=seed,
-                max_suspects=max_suspects,
-                workers=cores() if workers is None else workers,
-            )
-            facts = plan.facts()
-            with open_run(out, facts) as run:
-                run.write_json(MANIFEST, {"sources": given, "store": str(store), "plan": facts})
-                run.write_ids(plan.members, list(plan.candidates))
-                evidence = collect(plan, rules, Store(store), announce)
-                announce("judging")
-                record = judge(evidence, rules)
-                announce("writing the report")
-                run.finish(evidence, record)
-        if json_:
-            typer.echo((out / "share" / "audit.json").read_text(encoding="utf-8"), nl=False)
-        else:
-            show(record)
-            typer.echo(f"report: {out / 'share' / 'report.html'}")
-        leave(record.verdict, no_fail)
+        data = Data(
+            members=members,
+            controls=controls,
+            fresh=fresh,
+            reference=reference,
+            test=test,
+            size=size,
+            window=window,
+            root=root,
+        )
+        configuration = Configuration(
+            schema=1,
+            data=data,
+            candidates=(CandidateSource(name=name or NAME, release=release),),
+            attacks={name: {} for name in chosen},
+            policy=policy or "default",
+            effort=effort.value,
+            seed=seed,
+            max_suspects=max_suspects,
+            skip=tuple(part for part in MEASURES if part not in measured),
+        )
+        carry_out(configuration, places)
 
 
-def _demo_plan(seed: int, announce: Announcer) -> Plan:
+def _demo(
+    places: Places,
+    policy: str | None,
+    attacks: list[str],
+    measured: tuple[str, ...],
+    effort: EffortChoice,
+    seed: int,
+    max_suspects: int,
+) -> None:
+    """Audit digits among which members are planted; ends with the exit code."""
+    from dataclasses import replace
+
     from privaudit import demo as digits
+    from privaudit.cli.inputs import check_places, find_device
+    from privaudit.cli.job import Job, do, tell
+    from privaudit.execution import cores
+    from privaudit.policy import load_policy
+    from privaudit.runs import check_out
 
-    announce("dealing the digits")
-    plan = digits.plan(seed)
-    for note in plan.notes:
-        announce.note(note)
-    return plan
+    check_out(places.out)
+    check_places(places.out, places.store, {})
+    rules = load_policy(policy or "demo")
+    with Announcer(places.quiet) as announce:
+        announce("dealing the digits")
+        plan = digits.plan(seed)
+        for note in plan.notes:
+            announce.note(note)
+        plan = replace(
+            plan,
+            attacks={name: {} for name in attacks},
+            measure=cast("tuple[Measure, ...]", measured),
+            weights=places.weights,
+            effort=effort.value,
+            device=find_device(places.device),
+            max_suspects=max_suspects,
+            workers=cores() if places.workers is None else places.workers,
+        )
+        ready = {candidate.name: candidate for candidate in plan.candidates}
+        releases = {name: candidate.release.images.digest for name, candidate in ready.items()}
+        record = do(Job(plan, ready, {}, releases, {}), rules, places, announce)
+    tell(record, [], places)

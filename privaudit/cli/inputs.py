@@ -1,9 +1,8 @@
-"""From the sources on the command line to an audit: places checked first, then data loaded and matched."""
+"""From the sources that were named to data: places checked first, then images loaded and matched."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,31 +12,43 @@ from typing import TYPE_CHECKING
 from privaudit.errors import InputError
 
 if TYPE_CHECKING:
-    from privaudit.audit import Plan
+    from privaudit.audit import Candidate
     from privaudit.cli.terminal import Announcer
+    from privaudit.configuration import Data
     from privaudit.images import Dataset
 
 NAME = "candidate"
-_NAME = re.compile(r"\w[\w .+-]{0,59}")
+PARTS = ("members", "controls", "fresh", "reference", "test")
 
 
 @dataclass(frozen=True)
-class Sources:
-    """What the user pointed at, as written, and how it is to be read."""
+class Parts:
+    """The data of a run. window: how deep pixels were read, for what is read later."""
 
-    members: str
-    controls: str | None
-    release: str
-    fresh: str | None = None
-    reference: str | None = None
-    size: int | None = None
-    window: str | None = None
-    root: Path | None = None
+    members: Dataset
+    controls: Dataset | None
+    fresh: Dataset | None
+    reference: Dataset | None
+    test: Dataset | None
+    random_split: bool
+    window: tuple[float, float] | None
 
-    def given(self) -> dict[str, str]:
-        """The sources by option name, without those that were left out."""
-        parts = ("members", "controls", "fresh", "reference", "release")
-        return {part: source for part in parts if (source := getattr(self, part)) is not None}
+    @property
+    def named(self) -> dict[str, Dataset]:
+        """Those that there are, by name."""
+        return {part: data for part in PARTS if (data := getattr(self, part)) is not None}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was converted, part by part."""
+        if self.random_split:
+            return self.members.notes
+        return tuple(f"{part}: {note}" for part, data in self.named.items() for note in data.notes)
+
+
+def sources_of(data: Data) -> dict[str, str]:
+    """The sources by the name of their part, without those that were left out."""
+    return {part: source for part in (*PARTS, "source") if (source := getattr(data, part)) is not None}
 
 
 def check_places(out: Path, store: Path, sources: Mapping[str, str]) -> None:
@@ -63,49 +74,67 @@ def check_places(out: Path, store: Path, sources: Mapping[str, str]) -> None:
         )
 
 
-def check_name(name: str) -> str:
-    """The name of the candidate in the report. Raises InputError for one that would not be readable everywhere."""
-    if not _NAME.fullmatch(name):
-        raise InputError(
-            f"--name '{name}' is not usable. A name has 1 to 60 letters, digits, spaces or . + - _ and begins with a "
-            "letter or digit."
-        )
-    return name
+def load_parts(data: Data, seed: int, announce: Announcer) -> Parts:
+    """The images of a run; what was converted is announced as notes."""
+    from privaudit.data.loading import load, match_classes
 
-
-def load_plan(sources: Sources, name: str, announce: Announcer) -> Plan:
-    """An audit of the candidate that lies in the sources; what was converted is announced as notes."""
-    from privaudit.audit import Candidate, Plan
-    from privaudit.data.filescan import scan
-    from privaudit.data.loading import load, load_release, match_classes, match_release
-
+    if data.split is not None:
+        return _split(data, seed, announce)
     with _named("members"):
         announce("reading the members")
-        window = _window(sources, announce)
-        members = load(sources.members, window=window, size=sources.size, root=sources.root)
+        window = _window(data.window, str(data.members), announce)
+        members = load(str(data.members), window=window, size=data.size, root=data.root)
         _announce_notes("members", members, announce)
 
-    def other(role: str, source: str | None) -> Dataset | None:
+    def other(role: str) -> Dataset | None:
+        source = getattr(data, role)
         if source is None:
             return None
         with _named(role):
             announce(f"reading the {role}")
-            data = match_classes(members, load(source, window=window, size=sources.size, root=sources.root), role)
-            _announce_notes(role, data, announce)
-        return data
+            found = match_classes(members, load(source, window=window, size=data.size, root=data.root), role)
+            _announce_notes(role, found, announce)
+        return found
 
-    parts = {role: other(role, getattr(sources, role)) for role in ("controls", "fresh", "reference")}
+    parts = Parts(members, other("controls"), other("fresh"), other("reference"), other("test"), False, window)
+    _refuse_same(parts.named)
+    return parts
+
+
+def _split(data: Data, seed: int, announce: Announcer) -> Parts:
+    from privaudit import seeds
+    from privaudit.data.loading import load
+    from privaudit.splits import random_split
+
+    source, split = str(data.source), data.split
+    if split is None:
+        raise InputError("A 'source' needs a 'split': how many images go to each part.")
+    with _named("source"):
+        announce("reading the source")
+        window = _window(data.window, source, announce)
+        found = load(source, window=window, size=data.size, root=data.root)
+        for note in found.notes:
+            announce.note(note)
+        announce("splitting it at random")
+        parts = random_split(found, [getattr(split, part) for part in PARTS], seeds.generator(seed, "split"))
+    members, controls, fresh, reference, test = parts
+    return Parts(members, controls, fresh, reference, test if len(test) else None, True, window)
+
+
+def load_candidate(name: str, source: str, parts: Parts, data: Data, announce: Announcer) -> Candidate:
+    """A candidate that was made elsewhere, matched to the members, its files searched for traces."""
+    from privaudit.audit import Candidate
+    from privaudit.data.filescan import scan
+    from privaudit.data.loading import load_release, match_release
+
     with _named("release"):
         announce("reading the release")
-        published, data = load_release(sources.release, window=window, size=sources.size, root=sources.root)
-        published, data = match_release(members, published, data)
-        _announce_notes("release", data, announce)
-    _refuse_same({"members": members, **parts, "release": data})
+        published, found = load_release(source, window=parts.window, size=data.size, root=data.root)
+        published, found = match_release(parts.members, published, found)
+        _announce_notes("release", found, announce)
+    _refuse_same({**parts.named, "release": found})
     announce("looking for traces in the released files")
-    candidate = Candidate(name, published, data, scan(sources.release, members, data))
-    loaded = {"members": members, **parts, "release": data}
-    notes = tuple(f"{role}: {note}" for role, part in loaded.items() if part is not None for note in part.notes)
-    return Plan(members, [candidate], {}, parts["controls"], parts["fresh"], parts["reference"], notes=notes)
+    return Candidate(name, published, found, scan(source, parts.members, found))
 
 
 def _announce_notes(role: str, data: Dataset, announce: Announcer) -> None:
@@ -119,12 +148,12 @@ def _named(option: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"--{option}: {error}") from error
+        raise InputError(f"{option}: {error}") from error
 
 
-def _refuse_same(parts: Mapping[str, Dataset | None]) -> None:
+def _refuse_same(parts: Mapping[str, Dataset]) -> None:
     """Raise InputError where two options got the same images; members in the release are a leak, no mistake."""
-    known = {role: set(part.images.image_digests()) for role, part in parts.items() if part is not None}
+    known = {role: set(part.images.image_digests()) for role, part in parts.items()}
     for first, second in combinations(known, 2):
         smaller = min(len(known[first]), len(known[second]))
         same = len(known[first] & known[second])
@@ -135,14 +164,13 @@ def _refuse_same(parts: Mapping[str, Dataset | None]) -> None:
             )
 
 
-def _window(sources: Sources, announce: Announcer) -> tuple[float, float] | None:
+def _window(text: str | None, source: str, announce: Announcer) -> tuple[float, float] | None:
     from privaudit.data.loading import members_window
 
-    text = sources.window
     if text is None:
         return None
     if text == "auto":
-        found = members_window(sources.members)
+        found = members_window(source)
         shown = "the members have no more than 8 bits, so it has no effect" if found is None else "{:g},{:g}"
         announce.note(f"--window auto: {shown.format(*(found or ()))}")
         return found
@@ -181,3 +209,15 @@ def find_device(choice: str) -> str:
         found = ", ".join(device for device in available if available[device])
         raise InputError(f"This machine has no device '{choice}'; found: {found}. Leave --device out.")
     return choice
+
+
+def measures(skip: str | None) -> tuple[str, ...]:
+    """What is measured beside the attacks, without what --skip names."""
+    from privaudit.errors import suggestion
+    from privaudit.plan import MEASURES
+
+    left_out = [] if skip is None else [name.strip() for name in skip.split(",") if name.strip()]
+    for name in left_out:
+        if name not in MEASURES:
+            raise InputError(f"--skip '{name}' is not known. {suggestion(name, MEASURES)}")
+    return tuple(name for name in MEASURES if name not in left_out)

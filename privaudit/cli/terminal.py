@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from types import TracebackType
@@ -26,6 +27,7 @@ TRACEBACK = "PRIVAUDIT_TRACEBACK"
 """Environment variable: where it is set, the traceback of an error of the program itself is printed."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_WITHIN_SECONDS = 30.0
 _GO_ON = "What was finished is kept"
 
 
@@ -75,6 +77,7 @@ class Announcer:
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
         self._bar: Progress | None = None
+        self._told = time.monotonic()
 
     def __enter__(self) -> Announcer:
         if not self._quiet and sys.stderr.isatty():
@@ -96,6 +99,9 @@ class Announcer:
 
     def __call__(self, what: str, done: int = 0, total: int = 1) -> None:
         """Say what has begun (nothing of it done yet), or what was done."""
+        if total == 0:
+            self._within(what)
+            return
         text = f"{done} of {total} done: {what}" if done else f"{what} ..."
         if self._bar is not None:
             from rich.markup import escape
@@ -105,12 +111,26 @@ class Announcer:
         elif not self._quiet:
             say(text)
 
+    def _within(self, what: str) -> None:
+        """Progress within a step, told by another thread: on a bar at once, as a line now and then."""
+        if self._bar is not None:
+            from rich.markup import escape
+
+            self._bar.update(self._bar.task_ids[0], description=escape(what))
+        elif not self._quiet and time.monotonic() - self._told > _WITHIN_SECONDS:
+            self._told = time.monotonic()
+            say(f"{what} ...")
+
     def note(self, text: str) -> None:
         """Something that was found in the data."""
+        self.line(f"note: {text}")
+
+    def line(self, text: str) -> None:
+        """A line that stays."""
         if self._bar is not None:
-            self._bar.console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         elif not self._quiet:
-            say(f"note: {text}")
+            say(text)
 
 
 def show(record: AuditRecord) -> None:

@@ -99,7 +99,7 @@ def test_folders(folder: Path, case: str) -> None:
     build, message = FOLDERS[case]
     build(write_images(folder / "bad"))
     said = refused(folder, "audit", "--members", "bad", "--release", "good", message=message)
-    assert said.startswith("--members: ")
+    assert said.startswith("members: ")
 
 
 @pytest.mark.parametrize("role", ["controls", "release"])
@@ -147,7 +147,7 @@ def test_no_archive(folder: Path, content: bytes) -> None:
 
 def test_class_mismatch(folder: Path) -> None:
     write_images(folder / "bad", classes=("a", "bb"))
-    message = "--release: The release has a class that the members do not have: 'bb'."
+    message = "release: The release has a class that the members do not have: 'bb'."
     refused(folder, "audit", "--members", "good", "--release", "bad", message=message)
 
 

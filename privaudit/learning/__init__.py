@@ -1,0 +1,20 @@
+"""Networks with BatchNorm and one loop that trains teachers, victims and students."""
+
+from privaudit.learning.networks import Architecture, Network
+from privaudit.learning.prediction import accuracy, features, logits
+from privaudit.learning.recipe import Recipe
+from privaudit.learning.trained import Training, bfloat16_pays_here, trained
+from privaudit.learning.training import train
+
+__all__ = [
+    "Architecture",
+    "Network",
+    "Recipe",
+    "Training",
+    "accuracy",
+    "bfloat16_pays_here",
+    "features",
+    "logits",
+    "train",
+    "trained",
+]

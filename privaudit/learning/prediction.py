@@ -1,0 +1,49 @@
+"""What a network says about images, a chunk at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from privaudit.errors import InputError
+from privaudit.images import Images
+from privaudit.learning.networks import Network
+from privaudit.learning.training import as_float
+
+_CHUNK_PIXELS = 2**20
+
+
+def _chunks(images: Images, device: str) -> Iterator[Tensor]:
+    size = max(1, _CHUNK_PIXELS // (images.size[0] * images.size[1]))
+    for start in range(0, len(images), size):
+        yield as_float(images.pixels[start : start + size], device)
+
+
+def logits(network: Network, images: Images, device: str = "cpu") -> NDArray[np.float32]:
+    """Logits [N, classes] in evaluation mode, float32."""
+    network.to(device).eval()
+    with torch.inference_mode():
+        return np.concatenate([network(chunk).float().cpu().numpy() for chunk in _chunks(images, device)])
+
+
+def accuracy(network: Network, images: Images, device: str = "cpu") -> float:
+    """Share of images whose label has the largest logit."""
+    return float((logits(network, images, device).argmax(1) == images.labels).mean())
+
+
+def features(network: Network, images: Images, device: str = "cpu") -> NDArray[np.float32]:
+    """What the last linear layer receives, [N, features], float32."""
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise InputError(f"The network '{network.architecture.name}' ends in no linear layer, so it has no features.")
+    kept: list[Tensor] = []
+    handle = linear[-1].register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0].float().cpu()))
+    try:
+        logits(network, images, device)
+    finally:
+        handle.remove()
+    return torch.cat(kept).numpy()

@@ -1,0 +1,30 @@
+"""How a network is trained: one frozen recipe for teachers, victims and students."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from privaudit.attack import Settings
+
+
+class Recipe(Settings):
+    """Everything that decides a training, beside the images and the seed.
+
+    The learning rate rises linearly over the first twentieth of the steps and falls to zero along a cosine.
+    """
+
+    network: str = Field("convnet", description="convnet, resnet18, resnet34, resnet20, resnet56, or torchvision:NAME")
+    epochs: int = Field(30, ge=1, description="passes over the images")
+    batch_size: int = Field(128, ge=2, description="images per step; a rest of one image joins the batch before it")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd (Nesterov momentum 0.9) or adamw")
+    learning_rate: float = Field(0.1, gt=0, description="largest learning rate")
+    weight_decay: float = Field(5e-4, ge=0, description="weight decay; not applied to biases and BatchNorm")
+    crop: int = Field(0, ge=0, description="images are shifted by up to so many pixels, zeros come in")
+    flip: bool = Field(False, description="mirror half of the images in every epoch")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label spread over all classes")
+    ema: float | None = Field(None, gt=0, lt=1, description="decay per step of the moving average that is kept")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where a trial on this machine shows that it pays"
+    )

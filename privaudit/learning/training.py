@@ -1,0 +1,235 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from privaudit import seeds
+from privaudit.attack import Progress, no_progress
+from privaudit.errors import InputError
+from privaudit.images import Images
+from privaudit.learning.augmentation import augment
+from privaudit.learning.networks import SIDES, Architecture, Network
+from privaudit.learning.recipe import Recipe
+from privaudit.store import atomic_file
+
+_WARMUP = 0.05
+_HASH_BYTES = 16
+
+
+def channel_moments(images: Images) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation per channel of images in [0, 1], exact, in one pass."""
+    total = np.zeros(images.size[2])
+    squares = np.zeros(images.size[2])
+    for start in range(0, len(images), 1024):
+        block = images.pixels[start : start + 1024].astype(np.float64) / 255
+        total += block.sum((0, 1, 2))
+        squares += (block**2).sum((0, 1, 2))
+    mean = total / (images.pixels.size / images.size[2])
+    return mean, np.sqrt(np.maximum(squares / (images.pixels.size / images.size[2]) - mean**2, 0))
+
+
+def architecture_of(recipe: Recipe, images: Images, classes: int) -> Architecture:
+    """The network that a recipe trains on these images. Raises InputError for too few or too small images, and for
+    labels out of range.
+    """
+    if len(images) < 2:
+        raise InputError(f"Training needs at least two images; found {len(images)}.")
+    if images.labels.min() < 0 or images.labels.max() >= classes:
+        raise InputError(f"Labels must be 0 to {classes - 1}; found {images.labels.min()} to {images.labels.max()}.")
+    height, width, channels = images.size
+    if not SIDES[0] <= min(height, width) <= SIDES[1]:
+        raise InputError(
+            f"Networks take images of {SIDES[0]} to {SIDES[1]} pixels on their smaller side; found {width} x {height}."
+        )
+    return Architecture(name=recipe.network, channels=channels, classes=classes, side=min(height, width))
+
+
+@contextmanager
+def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
+    """Torch's own generators, from which layers draw, start from this seed in the block, then go on as before."""
+    gpu = [torch.cuda.current_device()] if device == "cuda" else []
+    with torch.random.fork_rng(devices=gpu):
+        torch.default_generator.manual_seed(seed)
+        for number in gpu:
+            torch.cuda.default_generators[number].manual_seed(seed)
+        if device == "mps":
+            torch.mps.manual_seed(seed)
+        yield
+
+
+def new_network(recipe: Recipe, images: Images, classes: int, seed: int) -> Network:
+    """An untrained network for these images, standardising with their moments; equal for equal seeds."""
+    with seeded(_torch_seed(seed, "weights")):
+        network = Network(architecture_of(recipe, images, classes))
+    network.set_standardisation(*channel_moments(images))
+    return network
+
+
+def _torch_seed(seed: int, *names: str | int) -> int:
+    return int(seeds.generator(seed, "training", *names).integers(2**62))
+
+
+def train(
+    recipe: Recipe,
+    images: Images,
+    classes: int,
+    seed: int,
+    *,
+    soft_labels: NDArray[np.float32] | None = None,
+    bfloat16: bool = False,
+    device: str = "cpu",
+    progress: Progress = no_progress,
+    checkpoint: Path | None = None,
+    network: Network | None = None,
+) -> Network:
+    """Train from scratch (or go on from `network`, which is changed) and return it in evaluation mode, on the CPU.
+
+    soft_labels: [N, classes] probabilities to learn instead of the labels. bfloat16: matrix products in bfloat16.
+    checkpoint: a file that is written after every epoch and read at the start, so that a killed training goes on with
+    the same bits; removed at the end. Raises InputError for too few images or labels out of range.
+    """
+    architecture_of(recipe, images, classes)
+    _check_soft_labels(soft_labels, (len(images), classes))
+    found = new_network(recipe, images, classes, seed) if network is None else network
+    found.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    averaged = None
+    if recipe.ema is not None:
+        average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
+        averaged = AveragedModel(found, multi_avg_fn=average, use_buffers=True)
+    optimizer = _optimizer(recipe, found)
+    state = _State(found, averaged, optimizer, checkpoint)
+    steps = math.ceil((len(images) - 1) / recipe.batch_size)  # a last single image is no step of its own
+    targets = images.labels if soft_labels is None else soft_labels
+    for epoch in range(state.load(), recipe.epochs):
+        with seeded(_torch_seed(seed, "epoch", epoch), device):
+            rng = seeds.generator(seed, "training", "batches", epoch)
+            for number, rows in enumerate(batches(len(images), recipe.batch_size, rng)):
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(recipe, (epoch * steps + number) / (recipe.epochs * steps))
+                batch = as_float(images.pixels[rows], device)
+                with autocast(device, bfloat16):
+                    logits = found(augment(batch, recipe.crop, recipe.flip, rng))
+                loss = functional.cross_entropy(
+                    logits.float(), torch.from_numpy(targets[rows]).to(device), label_smoothing=recipe.label_smoothing
+                )
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                if averaged is not None:
+                    averaged.update_parameters(found)
+        state.save(epoch + 1)
+        progress("training", (epoch + 1) / recipe.epochs)
+    if averaged is not None:
+        found.load_state_dict(averaged.module.state_dict())
+    state.remove()
+    return found.cpu().eval()
+
+
+def _check_soft_labels(soft_labels: NDArray[np.float32] | None, shape: tuple[int, int]) -> None:
+    if soft_labels is not None and (soft_labels.shape != shape or soft_labels.dtype != np.float32):
+        raise InputError(
+            f"Soft labels must be float32 {list(shape)}; found {soft_labels.dtype} {list(soft_labels.shape)}."
+        )
+
+
+def batches(count: int, size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Rows of one pass in random order, `size` at a time. A last single row joins the batch before it, for BatchNorm
+    cannot be trained on one.
+    """
+    order = rng.permutation(count)
+    starts = list(range(0, count, size))
+    if count % size == 1 and len(starts) > 1:
+        starts.pop()
+    for start, end in zip(starts, [*starts[1:], count], strict=True):
+        yield order[start:end]
+
+
+def as_float(pixels: NDArray[np.uint8], device: str) -> Tensor:
+    """uint8 NHWC to float32 NCHW in [0, 1] on the device, channels last in memory."""
+    whole = np.require(pixels, requirements=["C", "W"])  # a read-only memory map is copied, for torch warns of it
+    return torch.from_numpy(whole).to(device).permute(0, 3, 1, 2).float().div_(255)
+
+
+def learning_rate(recipe: Recipe, share: float) -> float:
+    """The learning rate when this share of all steps is done."""
+    if share < _WARMUP:
+        return recipe.learning_rate * (share / _WARMUP * 0.9 + 0.1)
+    return recipe.learning_rate * (1 + math.cos(math.pi * (share - _WARMUP) / (1 - _WARMUP))) / 2
+
+
+def autocast(device: str, bfloat16: bool) -> AbstractContextManager[Any]:
+    """Matrix products in bfloat16, or nothing."""
+    return torch.autocast(device, torch.bfloat16) if bfloat16 else nullcontext()
+
+
+def _optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
+    decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    kept = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
+
+
+def _hash(content: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(content, digest_size=_HASH_BYTES).digest()
+
+
+class _State:
+    """What a killed training needs to go on: weights, average, momenta, epochs done. The file starts with a hash."""
+
+    def __init__(
+        self, network: Network, averaged: AveragedModel | None, optimizer: torch.optim.Optimizer, path: Path | None
+    ) -> None:
+        self.network, self.averaged, self.optimizer, self.path = network, averaged, optimizer, path
+
+    def _parts(self) -> dict[str, Callable[[], Any]]:
+        parts: dict[str, Callable[[], Any]] = {
+            "network": self.network.state_dict,
+            "optimizer": self.optimizer.state_dict,
+        }
+        return parts | ({} if self.averaged is None else {"averaged": self.averaged.state_dict})
+
+    def save(self, epochs: int) -> None:
+        if self.path is None:
+            return
+        content = io.BytesIO()
+        torch.save({"epochs": epochs, **{name: part() for name, part in self._parts().items()}}, content)
+        with atomic_file(self.path) as partial, partial.open("wb") as file:
+            file.write(_hash(content.getbuffer()))
+            file.write(content.getbuffer())
+
+    def load(self) -> int:
+        """Epochs that are done already; 0 where there is no checkpoint, or it is damaged."""
+        try:
+            content = b"" if self.path is None else self.path.read_bytes()
+        except OSError:
+            return 0
+        found, content = content[:_HASH_BYTES], content[_HASH_BYTES:]
+        if found != _hash(content):
+            return 0
+        buffer = io.BytesIO(content)
+        state = torch.load(buffer, map_location="cpu", weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        return int(state["epochs"])
+
+    def remove(self) -> None:
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)

@@ -1,0 +1,160 @@
+"""From members to a release: the shards of an engine as tasks, so that a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privaudit.attack import Effort
+from privaudit.cells import context
+from privaudit.compiling import has_compiler
+from privaudit.errors import IncompleteError, InputError, PrivauditError
+from privaudit.execution import Failure, Task, run
+from privaudit.forecast import Speeds, synthesis_work
+from privaudit.images import Images
+from privaudit.manifest import result_facts
+from privaudit.plan import Announce, settings_of
+from privaudit.plugins import make_synthesizer
+from privaudit.release import PrivacyClaim, Release
+from privaudit.runner import put_images
+from privaudit.store import Arrays, Entry, Store
+from privaudit.synthesizer import Shard, Synthesizer
+
+_SHARD = "privaudit.synthesis:make_task"
+_FINISH = "privaudit.synthesis:finish_task"
+
+
+def shard_tasks(
+    engine: Synthesizer, members: Images, store: Store, *, seed: int, effort: Effort, device: str
+) -> list[Task]:
+    """The tasks that make a release of these members, in the order of the plan."""
+    if len(members) == 0:
+        raise InputError("There are no members to make a release from.")
+    stored = put_images(store, members)
+    return [
+        Task(
+            f"{engine.name}: {shard.name}",
+            _SHARD,
+            _arguments(engine, seed, effort, device)
+            | {"shard": {"name": shard.name, "count": shard.count, "arguments": dict(shard.arguments)}},
+            {"members": stored},
+            _facts(engine, device),
+        )
+        for shard in engine.shards(members)
+    ]
+
+
+def _arguments(engine: Synthesizer, seed: int, effort: Effort, device: str) -> dict[str, Any]:
+    return {
+        "engine": engine.name,
+        "settings": settings_of(engine),
+        "seed": seed,
+        "effort": effort,
+        "device": device,
+    }
+
+
+def _facts(engine: Synthesizer, device: str) -> dict[str, Any]:
+    kind = type(engine)
+    return {
+        "version": engine.version,
+        "class": f"{kind.__module__}:{kind.__qualname__}",
+        "compiler": has_compiler(device),
+        **result_facts(device),
+    }
+
+
+def synthesize(
+    engine: Synthesizer,
+    members: Images,
+    store: Store,
+    *,
+    seed: int,
+    effort: Effort,
+    device: str,
+    workers: int,
+    announce: Announce,
+) -> Release:
+    """Make a release of the members. Finished shards are taken from the store.
+
+    Raises InputError where the settings do not fit the members or the machine, IncompleteError where a shard failed.
+    """
+    tasks = shard_tasks(engine, members, store, seed=seed, effort=effort, device=device)
+    shards = engine.shards(members)
+
+    def hear(label: str, stage: str, share: float) -> None:
+        announce(f"{label}, {stage} {100 * share:.0f} %", 0, 0)
+
+    before = sum(store.get(task.key) is not None for task in tasks)
+    made: dict[str, Entry] = {}
+    announce(f"making {sum(shard.count for shard in shards):,} images with {engine.name}", 0, len(tasks))
+    started = time.perf_counter()
+    for done, (task, result) in enumerate(run(tasks, store, workers, hear), 1):
+        if isinstance(result, Failure):
+            raise _error(engine, result)
+        made[task.key] = result
+        announce(task.label, done, len(tasks))
+    if before == 0:
+        seconds = (time.perf_counter() - started) * min(max(1, workers), len(tasks))
+        Speeds(store).learn(*synthesis_work(engine, shards, members, effort), seconds)
+    parts = {f"{number:06d}": dict(made[task.key].arrays) for number, task in enumerate(tasks)}
+    label = f"{engine.name}: putting the images together"
+    inputs = {"members": put_images(store, members), **parts}
+    last = Task(label, _FINISH, _arguments(engine, seed, effort, device), inputs, _facts(engine, device))
+    ((_, result),) = run([last], store, min(workers, 1))
+    if isinstance(result, Failure):
+        raise _error(engine, result)
+    return _release(store.load(result.arrays))
+
+
+def _error(engine: Synthesizer, failure: Failure) -> PrivauditError:
+    if failure.is_input:
+        return InputError(failure.message)
+    return IncompleteError(
+        f"The synthesizer '{engine.name}' failed: {failure.message}. Finished parts are kept; start the same command "
+        "again to go on."
+    )
+
+
+def _images(arrays: Arrays) -> Images:
+    return Images(arrays["pixels"], arrays["labels"])
+
+
+def make_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
+    """One shard: inputs {'members'} to pixels and labels."""
+    engine = make_synthesizer(arguments["engine"], dict(arguments["settings"]))
+    shard = Shard(**arguments["shard"])
+    made = engine.make(shard, _images(inputs["members"]), context(arguments, engine.name, "shard", shard.name))
+    if len(made) != shard.count:
+        raise InputError(f"The synthesizer '{engine.name}' made {len(made)} images instead of {shard.count}.")
+    return {"pixels": made.pixels, "labels": made.labels}
+
+
+def finish_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
+    """All shards in order, and inputs {'members'}, to the arrays of a release."""
+    engine = make_synthesizer(arguments["engine"], dict(arguments["settings"]))
+    parts = [_images(inputs[name]) for name in sorted(inputs) if name != "members"]
+    release = engine.finish(parts, _images(inputs["members"]), context(arguments, engine.name, "finish"))
+    found: dict[str, NDArray[Any]] = {"pixels": release.images.pixels, "labels": release.images.labels}
+    if release.soft_labels is not None:
+        found["soft_labels"] = release.soft_labels
+    unsupported = [name for name in release.artifacts if name != "soft_labels"]
+    if unsupported:
+        raise InputError(f"'{engine.name}' releases {', '.join(unsupported)}, which cannot be written yet.")
+    about = {
+        "claim": None if release.claim is None else vars(release.claim),
+        "provenance": dict(release.provenance),
+    }
+    found["about"] = np.frombuffer(json.dumps(about, sort_keys=True).encode(), dtype=np.uint8)
+    return found
+
+
+def _release(arrays: Arrays) -> Release:
+    about = json.loads(arrays["about"].tobytes())
+    claim = None if about["claim"] is None else PrivacyClaim(**about["claim"])
+    return Release(_images(arrays), soft_labels=arrays.get("soft_labels"), claim=claim, provenance=about["provenance"])

@@ -1,0 +1,36 @@
+"""Work for tests/learning/test_trained.py, importable in worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from privaudit.attack import Context
+from privaudit.images import Images
+from privaudit.learning import Recipe, Training, trained
+from privaudit.store import Arrays
+
+
+def attack(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
+    """Trains one network, with a seed from the generator; its arrays."""
+    own = Context(np.random.default_rng(arguments["seed"]))
+    images = Images(inputs["images"]["pixels"], inputs["images"]["labels"])
+    assert isinstance(images.pixels, np.memmap)
+    seed = own.generator.integers(2**31)
+    soft = inputs["images"].get("soft_labels")
+    network = own.train(
+        Recipe.model_validate(arguments["recipe"]), images, seed, classes=arguments.get("classes"), soft_labels=soft
+    )
+    assert not network.training
+    return network.arrays()
+
+
+def several(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
+    """Trains networks on halves of the images, all asked for at once; their last layers."""
+    images = Images(inputs["images"]["pixels"], inputs["images"]["labels"])
+    halves = [images.take(slice(start, None, 2)) for start in (0, 1, 0)]
+    recipe = Recipe.model_validate(arguments["recipe"])
+    networks = trained([Training(recipe, half, 3, arguments["seed"]) for half in halves], "cpu")
+    return {str(number): network.arrays()["body.linear.weight"] for number, network in enumerate(networks)}
