@@ -83,7 +83,9 @@ def _squared_distances(queries: torch.Tensor, rows: torch.Tensor) -> Iterator[to
     import torch
 
     lengths = rows.square().sum(1)
-    for block in queries.split(max(1, _BLOCK_BYTES // (8 * len(rows)))):
+    size = max(1, _BLOCK_BYTES // (8 * len(rows)))
+    for start in range(0, len(queries), size):
+        block = queries[start : start + size]
         yield torch.addmm(lengths, block, rows.T, alpha=-2).add_(block.square().sum(1, keepdim=True))
 
 

@@ -17,7 +17,7 @@ approximation for the sum of all parts falls to .92.
 
 Four more images, one for each outcome on the two sides, are put into the intervals (not the estimates), so that none
 shrinks to a point where all students agree (Agresti and Coull 1998, doi 10.1080/00031305.1998.10480550; Agresti and
-Min 2005, doi 10.1002/sim.1781).
+Min 2005, doi 10.1002/sim.1781). With persons, each of the four weighs as many images as make one independent one.
 """
 
 from __future__ import annotations
@@ -72,20 +72,31 @@ def accuracies(synthetic: Correct, real: Correct, units: NDArray[np.generic] | N
     _check(synthetic, real, units)
     place = np.arange(synthetic.shape[1]) if units is None else np.unique(units, return_inverse=True)[1]
     sizes = np.bincount(place).astype(np.float64)
-    more = np.append(sizes, np.full(4, sizes.mean()))
-    first, second = (
-        _side(np.stack([np.bincount(place, weights=row) for row in correct]), more, outcome)
-        for correct, outcome in zip((synthetic, real), _OUTCOMES, strict=True)
-    )
     n, means = synthetic.shape[1], (float(synthetic.mean()), float(real.mean()))
-    over = f"over {'test images' if units is None else f'{len(sizes):,} persons in the test images'}"
-    return Accuracies(
-        *(
-            _accuracy(mean, side, n, f"mean accuracy of {side.count} students; {_method(side)} {over} and students")
-            for mean, side in zip(means, (first, second), strict=True)
-        ),
-        _ratio(means[0] / means[1], first, second, n, f"{over} (paired) and students, log scale") if means[1] else None,
+    excess = [correct.mean(0) - mean for correct, mean in zip((synthetic, real), means, strict=True)]
+    totals = [np.stack([np.bincount(place, weights=row) for row in correct]) for correct in (synthetic, real)]
+    first, second = (
+        _side(total, sizes, _added_size(values, place, sizes), outcome)
+        for total, values, outcome in zip(totals, excess, _OUTCOMES, strict=True)
     )
+    drawn = "test images" if units is None else f"{len(sizes):,} persons in the test images"
+    ratio = None
+    if means[1]:
+        apart = excess[0] / means[0] - excess[1] / means[1] if means[0] else excess[1]
+        added = _added_size(apart, place, sizes)
+        sides = (_side(total, sizes, added, outcome) for total, outcome in zip(totals, _OUTCOMES, strict=True))
+        ratio = _ratio(means[0] / means[1], *sides, n, drawn)
+    return Accuracies(_accuracy(means[0], first, n, drawn), _accuracy(means[1], second, n, drawn), ratio)
+
+
+def _added_size(values: _Floats, place: NDArray[np.int64], sizes: _Floats) -> float:
+    """How many images each of the added units has: as many as make one independent image (the design effect of
+    `values`, one per image), from 1 to those of a unit; all of these where nothing varies.
+    """
+    alone, whole = float(np.square(values).sum()), max(1.0, float(sizes.mean()))
+    if not alone:
+        return whole
+    return min(whole, max(1.0, float(np.square(np.bincount(place, weights=values)).sum()) / alone))
 
 
 def _method(*sides: _Side) -> str:
@@ -107,10 +118,10 @@ def _check(synthetic: Correct, real: Correct, units: NDArray[np.generic] | None)
         raise InputError(f"An accuracy needs at least two test images (or persons); found {count}.")
 
 
-def _side(right: _Floats, sizes: _Floats, outcome: _Floats) -> _Side:
-    """right: [students, units], images of each unit that a student is right about, without the added ones."""
-    added = np.broadcast_to(outcome * sizes[-1], (len(right), 4))
-    right = np.concatenate([right, added], axis=1)
+def _side(right: _Floats, sizes: _Floats, added: float, outcome: _Floats) -> _Side:
+    """right: [students, units], images of each unit that a student is right about. added: size of the added units."""
+    right = np.concatenate([right, np.broadcast_to(outcome * added, (len(right), len(outcome)))], axis=1)
+    sizes = np.append(sizes, np.full(len(outcome), added))
     each = right.sum(1) / sizes.sum()
     accuracy = float(each.mean())
     deviations = (right.mean(0) - accuracy * sizes) / sizes.sum()
@@ -127,18 +138,18 @@ def _half_width(students: float, freedom: float, deviations: _Floats) -> float:
     return float((students * quantiles[0] + images * quantiles[1]) / np.sqrt(students + images))
 
 
-def _accuracy(mean: float, side: _Side, n: int, method: str) -> Measured:
+def _accuracy(mean: float, side: _Side, n: int, drawn: str) -> Measured:
     reach = _half_width(side.students, side.count - 1, side.deviations)
     return Measured(
         estimate=mean,
         low=max(0.0, min(mean, side.accuracy - reach)),
         high=min(1.0, max(mean, side.accuracy + reach)),
         n=n,
-        method=method,
+        method=f"mean accuracy of {side.count} students; {_method(side)} over {drawn} and students",
     )
 
 
-def _ratio(value: float, first: _Side, second: _Side, n: int, over: str) -> Measured:
+def _ratio(value: float, first: _Side, second: _Side, n: int, drawn: str) -> Measured:
     parts = np.array([side.students / side.accuracy**2 for side in (first, second)])
     squares = sum(part**2 / (side.count - 1) for part, side in zip(parts, (first, second), strict=True))
     reach = _half_width(
@@ -152,5 +163,5 @@ def _ratio(value: float, first: _Side, second: _Side, n: int, over: str) -> Meas
         low=min(value, float(np.exp(centre - reach))),
         high=max(value, float(np.exp(centre + reach))),
         n=n,
-        method=f"ratio of mean accuracies; {_method(first, second)} {over}",
+        method=f"ratio of mean accuracies; {_method(first, second)} over {drawn} (paired) and students, log scale",
     )

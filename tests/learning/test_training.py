@@ -80,7 +80,7 @@ def test_dropout_follows_the_seed_too() -> None:
 
 def test_global_random_numbers_are_left_alone() -> None:
     torch.manual_seed(123)
-    before, legacy = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index,union-attr]  # noqa: NPY002
+    before, legacy = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
     train(QUICK, noise(), 3, seed=1)
     assert torch.equal(torch.get_rng_state(), before)
     np.testing.assert_array_equal(np.random.get_state()[1], legacy)  # type: ignore[index]  # noqa: NPY002
@@ -116,6 +116,7 @@ def test_damaged_checkpoint_starts_anew(tmp_path: Path) -> None:
         train(recipe, noise(), 3, seed=1, checkpoint=checkpoint, progress=kill_after(1, 2))
     content = checkpoint.read_bytes()
     rng = np.random.default_rng(0)
+    told: list[float] = []
     flipped = []
     for place in rng.integers(0, len(content), 8):
         damaged = bytearray(content)
@@ -123,10 +124,8 @@ def test_damaged_checkpoint_starts_anew(tmp_path: Path) -> None:
         flipped.append(bytes(damaged))
     for damage in (b"", b"nonsense", content[:15], content[:100], content[: len(content) // 2], content[:-1], *flipped):
         checkpoint.write_bytes(damage)
-        told: list[float] = []
-        found = train(
-            recipe, noise(), 3, 1, checkpoint=checkpoint, progress=lambda stage, share, told=told: told.append(share)
-        )
+        told.clear()
+        found = train(recipe, noise(), 3, 1, checkpoint=checkpoint, progress=lambda stage, share: told.append(share))
         assert told == [0.5, 1.0]
         assert same(found, whole)
 

@@ -18,7 +18,7 @@ def attack(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays
     own = Context(np.random.default_rng(arguments["seed"]))
     images = Images(inputs["images"]["pixels"], inputs["images"]["labels"])
     assert isinstance(images.pixels, np.memmap)
-    seed = own.generator.integers(2**31)
+    seed: Any = own.generator.integers(2**31)  # a number of numpy, as plugins will have it
     soft = inputs["images"].get("soft_labels")
     network = own.train(
         Recipe.model_validate(arguments["recipe"]), images, seed, classes=arguments.get("classes"), soft_labels=soft

@@ -49,7 +49,8 @@ def test_the_intervals_cover(ratio: float, images: int, count: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("persons", [20, 60])
 @pytest.mark.parametrize("ratio", [0.3, 1.0])
-def test_the_intervals_cover_where_persons_have_many_images(ratio: float) -> None:
-    found = coverage(ratio, 1200, 3, 0.01, DRAWS, persons=60)
+def test_the_intervals_cover_where_persons_have_many_images(ratio: float, persons: int) -> None:
+    found = coverage(ratio, 1200, 3, 0.01, DRAWS, persons=persons)
     assert all(enough(share, DRAWS) for share in found.values()), found

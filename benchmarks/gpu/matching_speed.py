@@ -1,0 +1,26 @@
+"""The speed of BN matching on a GPU: `benchmarks.matching_speed` with batches that fill it.
+
+python -m benchmarks.gpu.matching_speed
+"""
+
+from __future__ import annotations
+
+import torch
+
+from benchmarks.matching_speed import measure
+from benchmarks.recording import write_result
+
+
+def main() -> None:
+    if not torch.cuda.is_available():
+        print("skipped: this machine has no CUDA device")
+        return
+    found = {str(batch): measure("cuda", batch, rounds=7, steps=30) for batch in (100, 1000, 4000)}
+    path = write_result("gpu_matching_speed", found, seeds=0, command="python -m benchmarks.gpu.matching_speed")
+    for batch, result in found.items():
+        print(batch, result["image_steps_per_second"], result["ratios"])
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""How fast BN matching is, beside the plain loop and beside the bare network, in interleaved rounds.
+
+Image-steps per second of ResNet-20 (the shared CIFAR-10 weights), 32 x 32 pixels, batches of 100:
+
+plain    hooks on every BatchNorm, autograd through the statistics, float32
+bare     forward and backward of the network in bfloat16, channels last, BatchNorm not folded, no statistics
+eager    the engine's loss with plain kernels, bfloat16
+engine   the engine's loss as it is used (compiled kernels where there is a compiler), bfloat16
+
+and the losses of the plain loop and of the engine over 50 float32 steps from the same noise.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.matching_speed
+    python -m benchmarks.gpu.matching_speed       (the same on a GPU)
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks import cifar10
+from benchmarks.recording import write_result
+from privaudit.learning import Architecture, Network
+from privaudit.learning.networks import load_body
+from privaudit.synth.bn_matching.folding import MatchedNetwork, batch_norms
+from privaudit.synth.bn_matching.matching import Batch, Descent, Objective, Weights, descend, total_variation
+from privaudit.synth.bn_matching.moments import EAGER, kernels
+from privaudit.synth.bn_matching.statistics import Law, collect
+
+WEIGHTS = Weights(10, 1, 1, 2.5e-5)
+BARS = {"engine / plain": 3.0, "engine / bare": 0.75, "eager / bare": 0.45}
+
+
+def teacher() -> Network:
+    """The shared ResNet-20."""
+    network = Network(Architecture(name="resnet20", channels=3, classes=10, side=32))
+    network.set_standardisation(np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]))
+    return load_body(network, cifar10.SHARED / "weights" / "cifar10-resnet20.safetensors").requires_grad_(False)
+
+
+def plain_loss(network: Network, images: Tensor, labels: Tensor, law: Law) -> Tensor:
+    """Hooks and autograd, as published loops do it."""
+    seen: list[Tensor] = []
+    handles = [
+        norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        for norm in batch_norms(network).values()
+    ]
+    logits = network.body(images)
+    for handle in handles:
+        handle.remove()
+    total, start = torch.zeros((), device=images.device), 0
+    for values in seen:
+        end = start + values.shape[1]
+        total = total + (values.mean((0, 2, 3)) - law.mean[0, start:end]).norm()
+        total = total + (values.var((0, 2, 3), unbiased=False) - law.variance[0, start:end]).norm()
+        start = end
+    loss = WEIGHTS.statistics * total + functional.cross_entropy(logits, labels)
+    return loss + WEIGHTS.smoothness * total_variation(images)
+
+
+class Loops:
+    """One step of each loop, Adam and augmentation included where the loop has them."""
+
+    def __init__(self, device: str, batch: int) -> None:
+        self.device = device
+        network = teacher()
+        data = cifar10.load().images.take(slice(0, 5000))
+        statistics = collect(network, data, 10, device)
+        network.to(device)
+        labels = torch.full((batch,), 3, device=device)
+        matched = MatchedNetwork(network, device, torch.bfloat16, EAGER)
+        self.law = statistics.of_classes(matched.layers, [3]).to(device)
+        self.network, self.labels = network, labels
+        target = Batch(labels, 1, self.law, None, 0.0)
+        self.noise = torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(device)
+        mean, std = (part.to(device)[:, None, None] for part in (network.mean, network.std))
+        self.bounds = -mean / std, (1 - mean) / std
+        bare = copy.deepcopy(network.body).to(torch.bfloat16).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+        def bare_loss(images: Tensor) -> Tensor:
+            ready = images.to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+            return functional.cross_entropy(bare(ready).float(), labels)
+
+        fused = MatchedNetwork(network, device, torch.bfloat16, kernels(device, torch.bfloat16))
+        self.losses: dict[str, Callable[[Tensor], Tensor]] = {
+            "plain": lambda images: plain_loss(network, images, labels, self.law),
+            "bare": bare_loss,
+            "eager": Objective(matched, target, WEIGHTS),
+            "engine": Objective(fused, target, WEIGHTS),
+        }
+        exact = MatchedNetwork(network, device, torch.float32, EAGER)
+        self.exact = Objective(exact, target, WEIGHTS)
+
+    def seconds(self, name: str, steps: int) -> float:
+        """Wall seconds of so many steps; the bare network is only run forward and backward."""
+        self._wait()
+        started = time.perf_counter()
+        if name == "bare":
+            images = self.noise.clone().requires_grad_()
+            for _ in range(steps):
+                images.grad = None
+                self.losses[name](images).backward()  # type: ignore[no-untyped-call]
+        else:
+            self._descend(self.losses[name], steps)
+        self._wait()
+        return time.perf_counter() - started
+
+    def _wait(self) -> None:
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
+    def _descend(self, loss: Callable[[Tensor], Tensor], steps: int) -> Tensor:
+        start = self.noise.clamp(*self.bounds)
+        moves = Descent(steps, 0.1, 4, True)
+        return descend(loss, start, self.bounds, moves, np.random.default_rng(0), lambda stage, share: None)
+
+    def same_losses(self, steps: int = 50) -> dict[str, Any]:
+        """Losses of both loops in float32, each on its own way, and the fused one on the plain one's way."""
+        tracks: dict[str, list[float]] = {"plain": [], "fused": [], "fused along plain": []}
+
+        def plain(images: Tensor) -> Tensor:
+            loss = self.losses["plain"](images)
+            tracks["plain"].append(loss.item())
+            with torch.no_grad():
+                tracks["fused along plain"].append(self.exact(images).item())
+            return loss
+
+        def fused(images: Tensor) -> Tensor:
+            loss = self.exact(images)
+            tracks["fused"].append(loss.item())
+            return loss
+
+        self._descend(plain, steps)
+        self._descend(fused, steps)
+        wanted = np.array(tracks["plain"])
+        return {
+            "largest relative difference": {
+                name: float(np.abs(np.array(tracks[name]) / wanted - 1).max())
+                for name in ("fused", "fused along plain")
+            },
+            "raw": tracks,
+        }
+
+
+def measure(device: str, batch: int, rounds: int, steps: int) -> dict[str, Any]:
+    """Rates and their ratios: medians over interleaved rounds."""
+    loops = Loops(device, batch)
+    for name in loops.losses:
+        loops.seconds(name, 3)
+    raw: dict[str, list[float]] = {name: [] for name in loops.losses}
+    for _ in range(rounds):
+        for name in loops.losses:
+            raw[name].append(batch * steps / loops.seconds(name, steps))
+    rate = {name: float(np.median(values)) for name, values in raw.items()}
+    ratios = {
+        f"{first} / {second}": float(np.median(np.array(raw[first]) / np.array(raw[second])))
+        for first, second in (("engine", "plain"), ("engine", "bare"), ("eager", "bare"))
+    }
+    return {
+        "device": device if device == "cpu" else torch.cuda.get_device_name(),
+        "batch": batch,
+        "rounds": rounds,
+        "steps_per_round": steps,
+        "image_steps_per_second": rate,
+        "ratios": ratios,
+        "bars": BARS,
+        "losses_over_50_float32_steps": loops.same_losses(),
+        "raw_rates": raw,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=10)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    found = measure("cpu", 100, arguments.rounds, arguments.steps)
+    path = write_result("matching_speed", found, seeds=0, command="python -m benchmarks.matching_speed")
+    print(
+        found["image_steps_per_second"],
+        found["ratios"],
+        found["losses_over_50_float32_steps"]["largest relative difference"],
+        path,
+    )
+
+
+if __name__ == "__main__":
+    main()
