@@ -74,22 +74,26 @@ def accuracies(synthetic: Correct, real: Correct, units: NDArray[np.generic] | N
     sizes = np.bincount(place).astype(np.float64)
     n, means = synthetic.shape[1], (float(synthetic.mean()), float(real.mean()))
     excess = [correct.mean(0) - mean for correct, mean in zip((synthetic, real), means, strict=True)]
-    totals = [np.stack([np.bincount(place, weights=row) for row in correct]) for correct in (synthetic, real)]
-    first, second = (
-        _side(total, sizes, _added_size(values, place, sizes), outcome)
-        for total, values, outcome in zip(totals, excess, _OUTCOMES, strict=True)
-    )
+    totals = [_by_unit(correct, place) for correct in (synthetic, real)]
     drawn = "test images" if units is None else f"{len(sizes):,} persons in the test images"
-    ratio = None
-    if means[1]:
-        apart = excess[0] / means[0] - excess[1] / means[1] if means[0] else excess[1]
-        added = _added_size(apart, place, sizes)
-        sides = (_side(total, sizes, added, outcome) for total, outcome in zip(totals, _OUTCOMES, strict=True))
-        ratio = _ratio(means[0] / means[1], *sides, n, drawn)
-    return Accuracies(_accuracy(means[0], first, n, drawn), _accuracy(means[1], second, n, drawn), ratio)
+    found = [
+        _accuracy(mean, _side(total, sizes, _added_size(values, place, sizes), outcome), n, drawn)
+        for mean, total, values, outcome in zip(means, totals, excess, _OUTCOMES, strict=True)
+    ]
+    if not means[1]:
+        return Accuracies(found[0], found[1], None)
+    apart = excess[0] / means[0] - excess[1] / means[1] if means[0] else excess[1]
+    added = _added_size(apart, place, sizes)
+    first, second = (_side(total, sizes, added, outcome) for total, outcome in zip(totals, _OUTCOMES, strict=True))
+    return Accuracies(found[0], found[1], _ratio(means[0] / means[1], first, second, n, drawn))
 
 
-def _added_size(values: _Floats, place: NDArray[np.int64], sizes: _Floats) -> float:
+def _by_unit(correct: Correct, place: NDArray[np.integer]) -> _Floats:
+    """[students, units]: how many images of a unit each student is right about."""
+    return np.stack([np.bincount(place, weights=row) for row in correct]).astype(np.float64)
+
+
+def _added_size(values: _Floats, place: NDArray[np.integer], sizes: _Floats) -> float:
     """How many images each of the added units has: as many as make one independent image (the design effect of
     `values`, one per image), from 1 to those of a unit; all of these where nothing varies.
     """
