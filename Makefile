@@ -14,7 +14,7 @@ export OMP_NUM_THREADS := 1
 
 demo: $(VENV)/.installed
 	rm -rf demo
-	$(BIN)/privaudit audit --demo --no-fail --out demo
+	$(BIN)/privaudit run --demo --no-fail --out demo
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2 -m "not slow"

@@ -1,12 +1,17 @@
-"""What does the demo answer? Twenty seeds of the digits, with planted members and without.
+"""What do the demos answer? Twenty seeds of the digits.
 
-    python -m benchmarks.demo_verdicts
+    python -m benchmarks.demo_verdicts --part audit     with planted members and without
+    python -m benchmarks.demo_verdicts --part run       a candidate made by bn-matching
 
-Expected: `fail` with planted members, and `pass` or `inconclusive` without, because some hundred images are few.
+Expected: `fail` with planted members; `pass` or `inconclusive` otherwise, because some hundred images are few.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
@@ -24,8 +29,8 @@ from privaudit.store import Store
 SEEDS = range(20)
 
 
-def one(seed: int) -> dict[str, Any]:
-    """Both demos of one seed."""
+def audited(seed: int) -> dict[str, Any]:
+    """Both audits of one seed."""
     import torch
 
     torch.set_num_threads(1)
@@ -37,14 +42,37 @@ def one(seed: int) -> dict[str, Any]:
     return row
 
 
+def run_alone(seed: int) -> dict[str, Any]:
+    """The whole demo of one seed as a user starts it, in one process; utility and similarity are left out."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = ("--json", "--quiet", "--no-fail", "--workers", "1", "--skip", "utility,similarity")
+        done = subprocess.run(
+            [sys.executable, "-m", "privaudit", "run", "--demo", "--seed", str(seed), *options],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    record = json.loads(done.stdout)
+    return {"seed": seed, "run": {"verdict": record["verdict"], "reasons": record["releases"][0]["reasons"]}}
+
+
+PARTS = {"audit": (audited, ("planted", "clean")), "run": (run_alone, ("run",))}
+
+
 def main() -> None:
     """All seeds, then the frequencies."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=PARTS, required=True)
+    part = parser.parse_args().part
+    function, names = PARTS[part]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        rows = list(pool.map(one, SEEDS))
-    counts = {name: dict(Counter(row[name]["verdict"] for row in rows)) for name in ("planted", "clean")}
+        rows = list(pool.map(function, SEEDS))
+    counts = {name: dict(Counter(row[name]["verdict"] for row in rows)) for name in names}
     print(counts)
-    command = "python -m benchmarks.demo_verdicts"
-    print(write_result("demo_verdicts", {"verdicts": counts, "raw": rows}, seeds=list(SEEDS), command=command))
+    command = f"python -m benchmarks.demo_verdicts --part {part}"
+    name = "demo_verdicts" if part == "audit" else "demo_run_verdicts"
+    print(write_result(name, {"verdicts": counts, "raw": rows}, seeds=list(SEEDS), command=command))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,6 +107,11 @@ def check_name(name: str) -> str:
             "letter or digit."
         )
     return name
+
+
+def example_text() -> str:
+    """A commented configuration."""
+    return resources.files("privaudit").joinpath("examples", "audit.yaml").read_text(encoding="utf-8")
 
 
 def load_configuration(path: Path) -> Configuration:

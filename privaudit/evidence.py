@@ -30,6 +30,7 @@ from privaudit.record import (
     Statistic,
 )
 from privaudit.store import atomic_file
+from privaudit.utility.record import UtilityRecord
 
 FACTS = "evidence.json"
 
@@ -70,7 +71,7 @@ class ReleaseFacts(Settings):
     scan: tuple[ScanFinding, ...]
     not_assessed: tuple[str, ...]
     similarity: dict[Statistic, Similarity | None] = Field(default_factory=dict, description="None: not assessed")
-    utility: dict[str, Any] | None = None
+    utility: UtilityRecord | None = None
     unseen: tuple[str, ...] = Field((), description="published beside the images, but no attack looks at it")
     attacks: tuple[AttackFacts, ...]
 

@@ -21,6 +21,7 @@ from privaudit.pools import Pools
 from privaudit.record import Similarity, Statistic
 from privaudit.runner import put_images
 from privaudit.store import Arrays, Store
+from privaudit.utility.record import UtilityRecord
 
 _SIMILARITY = "privaudit.measuring:similarity_task"
 _UTILITY = "privaudit.utility:utility_task"
@@ -34,7 +35,7 @@ class Measured:
 
     def __init__(self) -> None:
         self.similarity: dict[str, dict[Statistic, Similarity | None]] = {}
-        self.utility: dict[str, dict[str, Any]] = {}
+        self.utility: dict[str, UtilityRecord] = {}
         self.notes: dict[str, list[str]] = {}
 
 
@@ -55,7 +56,7 @@ def measure(plan_: Plan, pools: Pools, store: Store, announce: Announce) -> Meas
             task = (
                 _similarity(plan_, candidate, released, members, put_images(store, controls))
                 if part == "similarity"
-                else _utility(plan_, candidate, released, members, controls, store)
+                else _utility(plan_, candidate, released, members, pools, store)
             )
             todo.append(task)
             tasks[task.key] = candidate.name, part
@@ -76,7 +77,7 @@ def measure(plan_: Plan, pools: Pools, store: Store, announce: Announce) -> Meas
             notes = store.load({"notes": result.arrays["notes"]})["notes"].tobytes().decode()
             found.notes[name] += [note for note in notes.splitlines() if note]
         else:
-            found.utility[name] = TypeAdapter(dict[str, Any]).validate_json(record)
+            found.utility[name] = UtilityRecord.model_validate_json(record)
     if is_new and len(plan_.measure) == 1:
         seconds = (time.perf_counter() - started) * max(1, plan_.workers)
         Speeds(store).learn(*measure_work(plan_.measure[0], plan_), seconds)
@@ -117,7 +118,7 @@ def _utility(
     candidate: Candidate,
     released: dict[str, str],
     members: dict[str, str],
-    controls: Images,
+    pools: Pools,
     store: Store,
 ) -> Task:
     from privaudit.utility import student_recipe
@@ -126,7 +127,9 @@ def _utility(
     if candidate.release.soft_labels is not None:
         inputs["release"]["soft_labels"] = store.put_array(candidate.release.soft_labels)
     if plan_.test is None:
-        inputs["test"] = put_images(store, controls)
+        inputs["test"] = put_images(store, pools.controls.images.take(pools.scored_controls))
+        if pools.unit == "person":
+            inputs["test"]["units"] = store.put_array(pools.units("controls"))
     else:
         inputs["test"] = put_images(store, plan_.test.images)
         if plan_.test.groups is not None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from privaudit.attack import Settings
+from privaudit.utility.record import UtilityRecord
 
 SCHEMA = 1
 
@@ -152,7 +153,7 @@ class ReleaseRecord(Settings):
     not_assessed: tuple[str, ...]
     attacks: tuple[AttackRecord, ...]
     similarity: dict[Statistic, Similarity | None]
-    utility: dict[str, Any] | None
+    utility: UtilityRecord | None
 
 
 class BlindBaseline(Settings):

@@ -9,7 +9,7 @@ from privaudit.cli import audit, finished, information, run, weights
 app = typer.Typer(
     name="privaudit",
     help="Attacks a release candidate of a private image dataset as an adversary would, and judges it.",
-    epilog="To see an audit at work: privaudit audit --demo",
+    epilog="To see it at work: privaudit run --demo",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
@@ -23,7 +23,7 @@ for name, command, short in (
     ("check", finished.check, "Judge a finished run again by another policy."),
     ("compare", finished.compare, "Is one run leakier than another?"),
     ("report", finished.report, "Write the report of a finished run again."),
-    ("init", information.init, "Write a commented policy file, to be changed."),
+    ("init", information.init, "Write a commented audit.yaml and policy.yaml, to be changed."),
     ("plugins", information.plugins, "List the installed attacks and synthesizers."),
     ("doctor", information.doctor, "Tell what this machine can do."),
 ):

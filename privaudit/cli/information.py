@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Annotated
 
@@ -10,34 +11,40 @@ import typer
 from privaudit.cli.terminal import NOT_FINISHED, errors_as_sentences
 from privaudit.errors import InputError
 
-POLICY_FILE = "policy.yaml"
+CONFIGURATION_FILE, POLICY_FILE = "audit.yaml", "policy.yaml"
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write it.")] = Path("."),
-    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write them.")] = Path("."),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
-    """Write the default policy, with comments, as policy.yaml.
+    """Write audit.yaml (what a run does) and policy.yaml (the limits that a candidate must keep), with comments.
 
-    A policy holds the limits that a candidate must keep. Change it, have it reviewed, and give it with --policy.
+    Change them, have them reviewed, and start: privaudit run audit.yaml --policy policy.yaml
     """
     with errors_as_sentences():
+        from privaudit.configuration import example_text
         from privaudit.policy import built_in_text
 
-        path = folder / POLICY_FILE
-        if path.exists() and not force:
-            raise InputError(f"'{path}' exists already. Use --force to overwrite it, or choose another folder.")
+        files = {CONFIGURATION_FILE: example_text(), POLICY_FILE: built_in_text("default")}
         if not folder.is_dir():
             raise InputError(f"The folder '{folder}' does not exist.")
-        path.write_text(built_in_text("default"), encoding="utf-8")
-        typer.echo(f"written: {path}")
-        typer.echo(f"next: change it, have it reviewed, and use it: privaudit audit --policy {path} ...")
+        for name in files:
+            if (folder / name).exists() and not force:
+                raise InputError(
+                    f"'{folder / name}' exists already. Use --force to overwrite it, or choose another folder."
+                )
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+            typer.echo(f"written: {folder / name}")
+        paths = f"{folder / CONFIGURATION_FILE} --policy {folder / POLICY_FILE}"
+        typer.echo(f"next: change them, have them reviewed, and start: privaudit run {paths}")
 
 
 def plugins() -> None:
     """List the installed attacks and synthesizers: names, versions, and what each attacker is assumed to hold."""
     with errors_as_sentences():
-        from privaudit.plugins import ATTACKS, SYNTHESIZERS, attack_class, installed
+        from privaudit.plugins import ATTACKS, SYNTHESIZERS, attack_class, installed, synthesizer_class
 
         typer.echo("attacks:")
         for name, point in installed(ATTACKS).items():
@@ -49,17 +56,20 @@ def plugins() -> None:
         typer.echo("synthesizers:")
         engines = installed(SYNTHESIZERS)
         for name, point in engines.items():
-            typer.echo(f"  {name} (from {point.dist.name if point.dist is not None else point.value})")
+            engine = synthesizer_class(name)
+            origin = point.dist.name if point.dist is not None else point.value
+            typer.echo(f"  {name} (version {engine.version}, from {origin})")
+            typer.echo(f"    {inspect.cleandoc(engine.__doc__ or '').splitlines()[0]}")
         if not engines:
             typer.echo("  none installed")
 
 
 def doctor() -> None:
-    """Tell what this machine can do, and what is missing; exit 3 where an attack does not load."""
+    """Tell what this machine can do, and what is missing; exit 3 where an attack or synthesizer does not load."""
     with errors_as_sentences():
         from privaudit.execution import cores
         from privaudit.manifest import commit, processor, versions
-        from privaudit.plugins import ATTACKS, attack_class, installed
+        from privaudit.plugins import ATTACKS, SYNTHESIZERS, attack_class, installed, synthesizer_class
 
         for name, version in versions().items():
             typer.echo(f"{name:<14} {version}")
@@ -71,6 +81,13 @@ def doctor() -> None:
         devices += ["cuda"] if torch.cuda.is_available() else []
         devices += ["mps"] if torch.backends.mps.is_available() else []
         typer.echo(f"{'devices':<14} {', '.join(devices)}")
+        from privaudit.compiling import has_compiler
+        from privaudit.weights import KNOWN, default_store, stored
+
+        compiled = "found" if has_compiler("cpu") else "none: engines run with plain kernels, slower"
+        typer.echo(f"{'compiler':<14} {compiled}")
+        kept = [name for name in KNOWN if stored(name, default_store()) is not None]
+        typer.echo(f"{'weights':<14} {', '.join(kept) or 'none: LPIPS is not assessed (see: privaudit weights add)'}")
         from privaudit.torchvision_compat import import_torchvision
 
         try:
@@ -78,15 +95,21 @@ def doctor() -> None:
         except (ImportError, RuntimeError) as error:
             typer.echo(f"{'problem':<14} torchvision does not load: {error}. Only torchvision:NAME data need it.")
         broken = []
-        for name in installed(ATTACKS):
-            try:
-                attack_class(name)
-            except InputError as error:
-                broken.append(f"{name}: {error}")
-        typer.echo(f"{'attacks':<14} {len(installed(ATTACKS)) - len(broken)} of {len(installed(ATTACKS))} load")
-        for line in broken:
-            typer.echo(f"{'':<14} {line}")
+        for title, group, load in (
+            ("attacks", ATTACKS, attack_class),
+            ("synthesizers", SYNTHESIZERS, synthesizer_class),
+        ):
+            problems = []
+            for name in installed(group):
+                try:
+                    load(name)
+                except InputError as error:
+                    problems.append(f"{name}: {error}")
+            typer.echo(f"{title:<14} {len(installed(group)) - len(problems)} of {len(installed(group))} load")
+            for line in problems:
+                typer.echo(f"{'':<14} {line}")
+            broken += problems
         typer.echo(f"{'network':<14} never used")
-        typer.echo("Something is missing: see above." if broken else "Ready. To see an audit: privaudit audit --demo")
+        typer.echo("Something is missing: see above." if broken else "Ready. To see it at work: privaudit run --demo")
         if broken:
             raise typer.Exit(NOT_FINISHED)

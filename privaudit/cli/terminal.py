@@ -140,6 +140,10 @@ def show(record: AuditRecord) -> None:
         typer.echo(f"  {release.sentence}")
         for reason in release.reasons[1:]:  # the sentence tells the first one
             typer.echo(f"  - {reason}")
+        if release.utility is not None:
+            from privaudit.reporting.worth import utility_line
+
+            typer.echo(f"  usefulness: {utility_line(release.utility)}")
         for step in release.next_steps:
             typer.echo(f"  next: {step}")
     if len(record.releases) > 1:

@@ -246,6 +246,30 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         "How well a model learns from the release, beside the same model trained on the private images.",
         "It says nothing about privacy, and it does not show usefulness for another task.",
     ),
+    "utility_ratio": Explanation(
+        "Accuracy kept",
+        "Higher is better; 100 % means that nothing was lost.",
+        "Accuracy from the release as a share of that from as many private images.",
+        "It says nothing about privacy.",
+    ),
+    "frechet": Explanation(
+        "Fr\u00e9chet distance",
+        "Lower is better; the private images show what is in reach.",
+        "Distance between the clouds that released and real images form in the features of a network.",
+        "The network has learned the private images, so distances under another network differ.",
+    ),
+    "precision": Explanation(
+        "Precision",
+        "Higher is better.",
+        "Share of the images that lie among the real test images.",
+        "It does not show variety.",
+    ),
+    "recall": Explanation(
+        "Recall",
+        "Higher is better.",
+        "Share of the real test images that lie among the images: variety.",
+        "It does not show that the images look real.",
+    ),
     "data": Explanation(
         "What was audited",
         "More images are better: the answer gets sharper.",

@@ -1,16 +1,15 @@
-"""What the report says apart from the attacks: validity, data, copies, similarity, utility, settings."""
+"""What the report says apart from the attacks: validity, data, copies, settings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from privaudit.record import DataRecord, ReleaseRecord, Similarity, Validity
+from privaudit.record import DataRecord, ReleaseRecord, Validity
 from privaudit.reporting.explanations import explain
 from privaudit.reporting.tables import Fact, Row, Table
 from privaudit.reporting.text import count, decimal, decimal_interval, p_value, units
 
-_LAW = ("median", "p95", "max")
 _SPLITS = {
     "random split": (
         "split at random by this tool",
@@ -126,24 +125,6 @@ def class_table(release: ReleaseRecord) -> Table:
     return Table("Released images per class", ("Class", "Images"), rows)
 
 
-def similarity_table(release: ReleaseRecord) -> Table:
-    """Nearest-neighbour laws of SSIM, PSNR and LPIPS, release beside held-out controls."""
-    rows = []
-    for metric in ("ssim", "psnr", "lpips"):
-        law: Similarity | None = release.similarity.get(metric)
-        cells = ("not assessed", "not assessed") if law is None else (_law(law.release), _law(law.controls))
-        rows.append(Row(explain(metric).title, cells, explain(metric).text))
-    return Table("Closeness to the nearest member", ("Measure", "Release", "Held-out controls"), tuple(rows))
-
-
-def utility(release: ReleaseRecord) -> tuple[Fact, ...]:
-    """How useful the release still is."""
-    words = explain("utility")
-    if not release.utility:
-        return (Fact(words.title, "not assessed", words.text),)
-    return tuple(Fact(f"{words.title}: {key}", value, words.text) for key, value in _flat(release.utility))
-
-
 def settings_table(caption: str, settings: Mapping[str, Any]) -> Table:
     """Any nested settings as two columns of dotted key and value."""
     rows = tuple(Row(key, (value,)) for key, value in _flat(settings))
@@ -160,11 +141,6 @@ def manifest_tables(manifest: Mapping[str, Any]) -> tuple[Table, ...]:
 
 def _passed(passed: bool) -> str:
     return "passed" if passed else "not passed: members and controls differ"
-
-
-def _law(values: Mapping[str, float]) -> str:
-    named = [name for name in _LAW if name in values] + sorted(set(values) - set(_LAW))
-    return ", ".join(f"{name} {decimal(values[name])}" for name in named)
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:

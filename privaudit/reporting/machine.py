@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from privaudit.record import ArmRecord, AttackRecord, AuditRecord, Count, Estimate, ReleaseRecord
+from privaudit.utility.record import UtilityRecord
 
 Metric = float | int | str | None
 
@@ -63,7 +64,21 @@ def _release(key: str, release: ReleaseRecord) -> dict[str, Metric]:
         for side in ("release", "controls"):
             for place in ("median", "p95", "max"):
                 result[f"{name}.{side}.{place}"] = sides.get(side, {}).get(place)
-    result |= dict(_leaves(f"{key}.utility", release.utility))
+    result |= _utility(f"{key}.utility", release.utility)
+    return result
+
+
+def _utility(key: str, use: UtilityRecord | None) -> dict[str, Metric]:
+    """The same keys whether it was measured or not."""
+    result: dict[str, Metric] = {f"{key}.chance": None if use is None else use.chance}
+    for name in ("synthetic", "real", "ratio"):
+        value = getattr(use, name, None)
+        for part in ("estimate", "low", "high"):
+            result[f"{key}.{name}.{part}"] = None if value is None else getattr(value, part)
+    for name in ("frechet", "precision", "recall"):
+        value = getattr(use, name, None)
+        for side in ("release", "members"):
+            result[f"{key}.{name}.{side}"] = None if value is None else getattr(value, side)
     return result
 
 
@@ -109,19 +124,6 @@ def _estimate(key: str, value: Estimate | None) -> dict[str, Metric]:
 
 def _count(key: str, value: Count | None) -> dict[str, Metric]:
     return {f"{key}.{part}": getattr(value, part, None) for part in ("members", "p")}
-
-
-def _leaves(key: str, value: Any) -> Iterator[tuple[str, Metric]]:
-    if isinstance(value, Mapping):
-        for name in value:
-            yield from _leaves(f"{key}.{name}", value[name])
-    elif isinstance(value, list | tuple):
-        for place, one in enumerate(value):
-            yield from _leaves(f"{key}.{place}", one)
-    elif isinstance(value, bool):
-        yield key, "yes" if value else "no"
-    else:
-        yield key, value if value is None or isinstance(value, int | float) else str(value)
 
 
 def _dump(value: Any) -> bytes:

@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from privaudit.record import AuditRecord, ReleaseRecord
-from privaudit.reporting import facts
+from privaudit.reporting import facts, worth
 from privaudit.reporting.attack_view import AttackView, attack_view
 from privaudit.reporting.explanations import ARMS, VERDICTS, explain
 from privaudit.reporting.scores import ArmScores
@@ -32,6 +32,7 @@ class ReleaseView:
     attacks: tuple[AttackView, ...]
     similarity: Table
     utility: tuple[Fact, ...]
+    distances: Table | None
     claim: Table | None
     classes: Table
     pairs: tuple[str, ...]
@@ -71,8 +72,9 @@ def _release_view(
         anchor=anchor,
         identical=facts.identical(release),
         attacks=attacks,
-        similarity=facts.similarity_table(release),
-        utility=facts.utility(release),
+        similarity=worth.similarity_table(release),
+        utility=worth.utility_facts(release),
+        distances=worth.utility_table(release),
         claim=None
         if release.claim is None
         else facts.settings_table("The claim as its maker states it", release.claim),

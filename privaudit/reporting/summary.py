@@ -8,6 +8,7 @@ from privaudit.record import AttackRecord, AuditRecord, ReleaseRecord, Unit
 from privaudit.reporting.attack_view import closest_sentence, exposed_words
 from privaudit.reporting.explanations import ARMS, VERDICTS, attack_words, explain
 from privaudit.reporting.text import markdown, p_value, percent_interval
+from privaudit.reporting.worth import utility_line
 
 
 def summary_markdown(record: AuditRecord) -> str:
@@ -41,6 +42,8 @@ def _release(release: ReleaseRecord, unit: Unit) -> list[str]:
         lines += ["", *(f"- {markdown(name)}: {sentence}" for name, sentence in closest if sentence)]
     copies = len(release.identical)
     lines += ["", f"Identical copies: {copies}. {explain('identical').text}"]
+    if release.utility is not None:
+        lines += ["", f"Usefulness: {utility_line(release.utility)}. {explain('utility_ratio').text}"]
     lines += _list("Not tested", release.not_assessed)
     lines += _list("Next steps", release.next_steps)
     return lines

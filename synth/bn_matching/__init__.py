@@ -37,7 +37,10 @@ _WORTH_COMPILING = 50_000
 
 
 class BNMatching(Settings):
-    """Settings of the engine; the defaults follow DeepInversion's for CIFAR-10."""
+    """Noise is optimised until a network's BatchNorm statistics match the members', class by class.
+
+    The defaults of the loss follow DeepInversion's for CIFAR-10.
+    """
 
     name: ClassVar[str] = "bn-matching"
     version: ClassVar[int] = 1
