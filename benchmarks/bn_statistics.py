@@ -97,12 +97,12 @@ def study(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
 
 def data(part: str, seed: int) -> tuple[Images, Images, Images]:
     """Members, as many real images as a release has, and test images."""
+    rng = seeds.generator(seed, "bn statistics")
     if part == "digits":
-        members, test = random_split(load_digits(), [450, 800], seeds.generator(seed, "bn statistics"))[:2]
-        return members.images, members.images, test.images
+        dealt, rest = random_split(load_digits(), [450, 800], rng)[:2]
+        return dealt.images, dealt.images, rest.images
     everything = cifar10.load().images
     members, test = everything.take(slice(0, 30_000)), everything.take(slice(30_000, None))
-    rng = seeds.generator(seed, "bn statistics")
     rows = np.concatenate([rng.choice(np.flatnonzero(members.labels == label), 50, False) for label in range(10)])
     return members, members.take(rows), test
 

@@ -256,7 +256,7 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         "Fr\u00e9chet distance",
         "Lower is better; the private images show what is in reach.",
         "Distance between the clouds that released and real images form in the features of a network.",
-        "The network has learned the private images, so distances under another network differ.",
+        "It does not show copies, nor distances as another network sees them.",
     ),
     "precision": Explanation(
         "Precision",

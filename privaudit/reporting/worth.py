@@ -17,7 +17,7 @@ def similarity_table(release: ReleaseRecord) -> Table:
     """Nearest-neighbour laws of SSIM, PSNR and LPIPS, release beside held-out controls."""
     rows = []
     for metric in ("ssim", "psnr", "lpips"):
-        words, found = explain(metric), release.similarity.get(metric)  # type: ignore[call-overload]
+        words, found = explain(metric), release.similarity.get(metric)
         if found is None:
             rows.append(Row(words.title, ("not assessed",) * 3, words.text))
             continue

@@ -27,6 +27,7 @@ from privaudit.record import (
     Verdict,
 )
 from privaudit.reporting import ArmScores
+from privaudit.utility.record import Beside, Frechet, Measured, UtilityRecord
 
 Arm = Literal["release", "raw", "fresh"]
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e|`x`](https://evil.example) @all \ud800"
@@ -169,6 +170,32 @@ def audit(verdict: Verdict, releases: tuple[ReleaseRecord, ...], **changes: Any)
     return AuditRecord(**(values | changes))
 
 
+def similarity(of_release: dict[str, float], of_controls: dict[str, float], name: str = "ssim") -> Similarity:
+    place = estimate(0.48, 0.44, 0.52, "descriptive")
+    return Similarity(name=name, release=of_release, controls=of_controls, place=place)
+
+
+def utility(words: str = "convnet, 30 epochs") -> UtilityRecord:
+    def measured(middle: float) -> Measured:
+        return Measured(estimate=middle, low=middle - 0.02, high=middle + 0.02, n=2000, method=words)
+
+    return UtilityRecord(
+        synthetic=measured(0.71),
+        real=measured(0.8),
+        ratio=measured(0.89),
+        chance=0.1,
+        recipe=words,
+        seeds=3,
+        n_release=3000,
+        n_real=3000,
+        labels="hard",
+        frechet=Frechet(release=8.5, members=0.7, feature_space=words, features=256, n=2000),
+        precision=Beside(release=0.6, members=0.9),
+        recall=Beside(release=0.5, members=0.9),
+        notes=(words,),
+    )
+
+
 def quiet(p: float = 0.44) -> ArmRecord:
     return arm("pass", p, (0.0113, 0.0071, 0.0162), 1, 8, 0.504)
 
@@ -179,9 +206,8 @@ def passing() -> AuditRecord:
         attack("density-ratio", "pass", quiet(0.21), detection_limit={}, power={}),
     )
     law = {"median": 0.41, "p95": 0.58, "max": 0.71}
-    laws = {"ssim": Similarity(release=law, controls=law), "psnr": None, "lpips": None}
-    use = {"synthetic": {"estimate": 0.71, "low": 0.69, "high": 0.73, "n": 2000}}
-    return audit("pass", (release("cifar-synthetic-a", "pass", attacks, similarity=laws, utility=use),))
+    laws = {"ssim": similarity(law, law), "psnr": None, "lpips": None}
+    return audit("pass", (release("cifar-synthetic-a", "pass", attacks, similarity=laws, utility=utility()),))
 
 
 def failing() -> AuditRecord:
@@ -276,7 +302,8 @@ def hostile() -> AuditRecord:
         not_assessed=(HOSTILE,),
         class_counts={HOSTILE: 3000},
         claim={HOSTILE: HOSTILE},
-        utility={HOSTILE: HOSTILE},
+        similarity={"ssim": similarity({"median": 0.4}, {"median": 0.5}, HOSTILE), "psnr": None, "lpips": None},
+        utility=utility(HOSTILE),
     )
     return audit("fail", (listed,), manifest={HOSTILE: {HOSTILE: HOSTILE}}, policy={HOSTILE: 1})
 

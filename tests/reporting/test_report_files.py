@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from junitparser import Error, Failure, JUnitXml, Skipped
-from report_examples import HOSTILE, RECORDS, attack, audit, failing, passing, quiet, release, scores_of
+from report_examples import HOSTILE, RECORDS, attack, audit, failing, passing, quiet, release, scores_of, similarity
 
-from privaudit.record import AuditRecord, Similarity
+from privaudit.record import AuditRecord
 from privaudit.reporting import ArmScores, write_share
 from privaudit.reporting.explanations import ARMS, EXPLANATIONS, VERDICTS
 from privaudit.reporting.files import write_atomic
@@ -72,7 +72,7 @@ def test_audit_json_reads_back_as_the_same_record(shared: tuple[str, Path]) -> N
 
 
 def test_infinite_numbers_stay_json_and_come_back() -> None:
-    law = Similarity(release={"median": math.inf}, controls={"median": -math.inf})
+    law = similarity({"median": math.inf}, {"median": -math.inf})
     record = audit("pass", (release("x", "pass", (), similarity={"psnr": law}),))
     raw = audit_json(record)
     json.loads(raw, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))

@@ -7,13 +7,14 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from report_examples import attack, quiet
+from report_examples import attack, failing, passing, quiet
 
 from privaudit.errors import InputError
+from privaudit.reporting import worth
 from privaudit.reporting.attack_view import suspected_sentence
 from privaudit.reporting.explanations import EXPLANATIONS, attack_words, explain
 from privaudit.reporting.scores import curve, law, thinned
-from privaudit.reporting.text import decimal, markdown, p_value, percent, printable, units
+from privaudit.reporting.text import SPACE, decimal, markdown, p_value, percent, printable, units
 
 
 @pytest.mark.parametrize(
@@ -133,3 +134,17 @@ def test_contrast_in_light_dark_and_print() -> None:
             for ground in ("paper", "panel", "blue-wash", "orange-wash", "grey-wash"):
                 low, high = sorted((_luminance(theme[text]), _luminance(theme[ground])))
                 assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ground, theme)
+
+
+def test_usefulness_and_similarity_in_words() -> None:
+    record = passing().releases[0]
+    shown = {fact.name: fact.value for fact in worth.utility_facts(record)}
+    assert shown["Accuracy kept"].replace(SPACE, " ") == "89 % (87 % to 91 %)"
+    assert "0.7" in worth.utility_table(record).rows[0].cells[1]  # type: ignore[union-attr]
+    table = worth.similarity_table(record)
+    assert table.rows[0].cells[0].replace(SPACE, " ") == "median 0.410, p95 0.580, max 0.710"
+    assert table.rows[0].cells[2] == "0.480 (0.440 to 0.520)"
+    assert table.rows[2].cells == ("not assessed",) * 3
+    bare = failing().releases[0]
+    assert worth.utility_facts(bare)[0].value == "not assessed"
+    assert worth.utility_table(bare) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -39,14 +41,14 @@ def inputs_of_norms(found: Network, standardised: Tensor) -> tuple[Tensor, dict[
     """Logits, and what every BatchNorm of the body receives, by plain hooks."""
     seen: dict[str, Tensor] = {}
 
-    def keep(name: str) -> nn.Module:
+    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             seen[name] = inputs[0]
 
-        return hook  # type: ignore[return-value]
+        return hook
 
     handles = [
-        module.register_forward_pre_hook(keep(name))  # type: ignore[arg-type]
+        module.register_forward_pre_hook(keep(name))
         for name, module in found.body.named_modules()
         if isinstance(module, nn.BatchNorm2d)
     ]

@@ -70,7 +70,7 @@ def test_what_was_measured_must_not_be_overwritten() -> None:
     inner = y * 1.0
     out, mean, _ = measured(inner, 1)
     with pytest.raises(RuntimeError, match=r"inplace|in-place"):
-        (out.relu_().sum() + mean.sum()).backward()
+        (out.relu_().sum() + mean.sum()).backward()  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.slow
