@@ -176,10 +176,16 @@ def _sentence(verdict: Verdict, case: _Case, attacks: Sequence[AttackRecord], po
     unseen = [kind for kind, dose in limits.items() if dose is None]
     blind = f" Not found even at 20 %: {', '.join(unseen)}." if unseen else ""
     others = [attack.name for attack in attacks if attack.name not in policy.required_attacks]
+    chosen = (
+        f" Judged on the same images as {_counted(len(facts.releases) - 1, 'other candidate', 'others')}: "
+        "choosing among them by their verdicts is not confirmed by controls of its own."
+        if len(facts.releases) > 1
+        else ""
+    )
     beside = f" Also silent: {', '.join(others)}." if others else ""
     return (
         f"No leak was found by {' and '.join(policy.required_attacks)}, which would have found planted members in this "
-        f"candidate ({seen} images on).{blind}{beside}{assumed}"
+        f"candidate ({seen} images on).{blind}{beside}{assumed}{chosen}"
     )
 
 

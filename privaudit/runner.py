@@ -173,7 +173,7 @@ class Runner:
         victims: list[Task] = []
         for cell, task in zip(cells, exposures, strict=True):
             (plain if _only_holds(self.attacks[cell.attack]) else victims).append(task)
-        for task, result in (*run(plain, self.store, 0), *run(victims, self.store, self.plan.workers)):
+        for task, result in (*run(plain, self.store, 0), *run(victims, self.store, self.plan.workers, self._hear)):
             seen[task.key] = result
         tasks: dict[str, list[_Cell]] = {}
         todo: list[Task] = []
@@ -191,7 +191,7 @@ class Runner:
         scores: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}
         seconds: dict[tuple[str, str], float] = {}
         done = 0
-        for task, result in run(todo, self.store, self.plan.workers):
+        for task, result in run(todo, self.store, self.plan.workers, self._hear):
             done += 1
             self.announce(task.label, done, len(todo))
             for cell in tasks[task.key]:
@@ -212,6 +212,9 @@ class Runner:
             )
             for place in sorted(places)
         }
+
+    def _hear(self, label: str, stage: str, share: float) -> None:
+        self.announce(f"{label}, {stage} {100 * share:.0f} %", 0, 0)
 
     def _learn(self, cell: _Cell, seconds: float) -> None:
         if cell.arm == "release":

@@ -131,6 +131,11 @@ def train(
                 optimizer.step()
                 if averaged is not None:
                     averaged.update_parameters(found)
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"The training of {recipe.network} diverged in epoch {epoch + 1}: its loss is {loss.item()}. Choose a "
+                f"learning_rate below {recipe.learning_rate:g}."
+            )
         state.save(epoch + 1)
         progress("training", (epoch + 1) / recipe.epochs)
     if averaged is not None:

@@ -42,6 +42,9 @@ EAGER = Kernels(_sums, _add_gradient)
 
 @lru_cache(maxsize=1)
 def _compiled() -> Kernels:
+    from torch._inductor import config
+
+    config.compile_threads = 1  # helpers for two small kernels cost more than they save, and outlive a worker
     return Kernels(torch.compile(_sums, dynamic=True), torch.compile(_add_gradient, dynamic=True))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import multiprocessing
 import os
@@ -19,15 +18,13 @@ from privaudit.attack import Context
 from privaudit.calls import Call, Surroundings, inside
 from privaudit.execution import Failure, Task, run
 from privaudit.images import Images
-from privaudit.learning import Network, Recipe, train, trained
-from privaudit.learning.trained import Training
+from privaudit.learning import Network, Recipe, Training, train, trained, trainings
 from privaudit.manifest import result_facts
 from privaudit.store import Entry, Store
 from privaudit.worker import Needs, work
 
 RECIPE = Recipe(epochs=3, batch_size=16, learning_rate=0.02, precision="float32")
 SEED = 5
-MODULE = importlib.import_module("privaudit.learning.trained")  # `trained` in the package is its function
 INNER_SEED = int(np.random.default_rng(SEED).integers(2**31))
 """What training_tasks.attack draws."""
 
@@ -92,7 +89,7 @@ def test_two_tasks_share_one_training(tmp_path: Path, workers: int) -> None:
 def test_a_later_task_finds_the_network_in_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
     first, _ = finished([attack(store, "one")], store)
-    monkeypatch.setattr(MODULE, "train", None)
+    monkeypatch.setattr(trainings, "train", None)
     later, told = finished([attack(store, "other")], store)
     assert not told
     assert same(arrays(store, *first.values()), arrays(store, *later.values()))
@@ -111,8 +108,8 @@ def test_the_trial_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         precisions.append(bfloat16)
         return train(*found, bfloat16=bfloat16, **more)
 
-    monkeypatch.setattr(MODULE, "bfloat16_pays", pays)
-    monkeypatch.setattr(MODULE, "train", noted)
+    monkeypatch.setattr(trainings, "bfloat16_pays", pays)
+    monkeypatch.setattr(trainings, "train", noted)
     store, auto = Store(tmp_path), RECIPE.model_copy(update={"precision": "auto"})
     tasks = [attack(store, "one", auto), attack(store, "other", auto, noise(seed=1)), attack(store, "plain")]
     found, _ = finished(tasks, store)
@@ -206,7 +203,7 @@ def test_key_holds_what_a_network_depends_on(tmp_path: Path, monkeypatch: pytest
     ]
     assert {name for update in updates for name in update} == set(Recipe.model_fields)
     changed += [asked(store, recipe=RECIPE.model_copy(update=update)) for update in updates]
-    monkeypatch.setattr(MODULE, "VERSION", 2)
+    monkeypatch.setattr(trainings, "VERSION", 2)
     changed.append(asked(store))
     assert len({one.key for one in (base, *changed)}) == len(changed) + 1
 

@@ -48,7 +48,7 @@ def _call(training: Training, device: str) -> Call:
         "device": device,
     }
     label = f"training {training.recipe.network} on {len(training.images):,} images"
-    return Call(label, "privaudit.learning.trained:train_task", arguments, {"images": images}, {"version": VERSION})
+    return Call(label, "privaudit.learning.trainings:train_task", arguments, {"images": images}, {"version": VERSION})
 
 
 def train_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
@@ -77,7 +77,7 @@ def train_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Ar
 def bfloat16_pays_here(architecture: Architecture, batch_size: int, device: str) -> bool:
     """Whether bfloat16 pays, by a trial that is made once per store, so that a close call is decided once."""
     arguments = {"architecture": architecture.model_dump(mode="json"), "batch_size": batch_size, "device": device}
-    (trial,) = compute(Call("trying bfloat16", "privaudit.learning.trained:trial_task", arguments))
+    (trial,) = compute(Call("trying bfloat16", "privaudit.learning.trainings:trial_task", arguments))
     return bool(trial["pays"])
 
 
