@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -22,15 +21,11 @@ from privaudit.plan import Announce, Candidate, Plan, member_id, release_id, set
 from privaudit.plugins import make_attack
 from privaudit.policy import Policy
 from privaudit.pools import Pools, make_pools
-from privaudit.record import BlindBaseline, DataRecord, Exchangeability, IdenticalPair, Unit
+from privaudit.record import BlindBaseline, DataRecord, Exchangeability, IdenticalPair, Unit, without_paths
 from privaudit.runner import Runner, put_images
 from privaudit.store import Arrays, Store, key_of
 
 __all__ = ["Announce", "Candidate", "Plan", "collect", "member_id", "release_id", "settings_of"]
-
-
-_PATHS = re.compile(r"(?<![\w/])(?:[A-Za-z]:\\|~?/)[^\s'\"]+")
-"""Absolute paths, which must not reach the shareable half of a run."""
 
 
 def _data_record(plan_: Plan, pools: Pools | None) -> DataRecord:
@@ -196,7 +191,7 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
                     threat_model=attack.threat_model,
                     reach=attack.reach(len(candidate.release.images)),
                     seconds=seconds,
-                    failure=None if failure is None else _PATHS.sub("(a path)", failure.message),
+                    failure=None if failure is None else without_paths(failure.message),
                     trace=None if failure is None else failure.trace,
                 )
             )
@@ -223,7 +218,7 @@ def _step(store: Store, label: str, function: str, arguments: dict[str, Any], in
     task = Task(label, function, arguments, inputs, result_facts("cpu"))
     ((_, result),) = run([task], store, 0)
     if isinstance(result, Failure):
-        raise IncompleteError(f"The audit stopped while {label}: {result.message}.")
+        raise IncompleteError(f"The audit stopped while {label}: {result.message.rstrip('.')}.")
     return store.load(result.arrays)
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from privaudit.attack import Effort, Settings
 from privaudit.errors import InputError
 from privaudit.policy import read_yaml, validated
 
-NAME = re.compile(r"\w[\w .+-]{0,59}")
+NAME = re.compile(r"\w(?:[\w .+-]{0,58}[\w+-])?")
 PARTS = ("members", "controls", "fresh", "reference", "test")
 
 
@@ -65,6 +66,11 @@ class CandidateSource(Settings):
     synthesizer: str | None = Field(None, description="the engine that makes it (see: privaudit plugins)")
     settings: dict[str, Any] = Field(default_factory=dict, description="settings of the engine")
 
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _left_empty(cls, settings: Any) -> Any:
+        return {} if settings is None else settings
+
     @model_validator(mode="after")
     def _one_kind(self) -> CandidateSource:
         check_name(self.name)
@@ -93,18 +99,28 @@ class Configuration(Settings):
 
     @model_validator(mode="after")
     def _distinct(self) -> Configuration:
-        names = [candidate.name for candidate in self.candidates]
-        if len(set(names)) < len(names):
-            raise ValueError("each candidate needs a name of its own")
+        known: dict[str, str] = {}
+        for candidate in self.candidates:
+            same = unicodedata.normalize("NFKC", candidate.name).casefold()  # one folder on some file systems
+            if same in known:
+                raise ValueError(f"each candidate needs a name of its own: '{known[same]}' and '{candidate.name}'")
+            known[same] = candidate.name
         return self
+
+    @field_validator("attacks", mode="before")
+    @classmethod
+    def _settings_left_empty(cls, attacks: Any) -> Any:
+        if not isinstance(attacks, dict):
+            return attacks
+        return {name: {} if settings is None else settings for name, settings in attacks.items()}
 
 
 def check_name(name: str) -> str:
     """The name of a candidate. Raises InputError for one that would not be readable everywhere."""
     if not NAME.fullmatch(name):
         raise InputError(
-            f"The name '{name}' is not usable. A name has 1 to 60 letters, digits, spaces or . + - _ and begins with a "
-            "letter or digit."
+            f"The name '{name}' is not usable. A name has 1 to 60 letters, digits, spaces or . + - _, begins with a "
+            "letter or digit, and does not end with a space or a dot."
         )
     return name
 
@@ -116,6 +132,11 @@ def example_text() -> str:
 
 def load_configuration(path: Path) -> Configuration:
     """The configuration in a file; its paths are relative to the file. InputError where it is wrong."""
+    if not path.exists():
+        raise InputError(
+            f"There is no configuration '{path}'. Write one with privaudit init, or see one at work: "
+            "privaudit run --demo"
+        )
     found = validated(Configuration, read_yaml(path, "configuration"), f"configuration '{path.name}'")
     folder = path.parent
 

@@ -1,28 +1,33 @@
-"""How long a run may take: what earlier runs on this machine took per unit of work, times the work to do."""
+"""How long a run may take: what earlier work on this machine took per unit, times the work that is left to do."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from privaudit import plants, seeds
 from privaudit.arms import ARMS
+from privaudit.attack import Attack, holds_release
 from privaudit.images import Images
+from privaudit.manifest import result_facts
 from privaudit.plan import Plan
-from privaudit.plants import LARGEST_SHARE_OF_RELEASE
+from privaudit.plugins import make_attack
 from privaudit.pools import CONTROL_SHARES
-from privaudit.store import Store, atomic_file
+from privaudit.store import Store, atomic_file, key_of
 from privaudit.synthesizer import Shard, Synthesizer
 
 _FILE = "speeds.json"
 
 REFERENCE: Mapping[str, float] = {
-    "attack nearest-copy quick": 2.0e-10,
-    "attack nearest-copy standard": 4.0e-10,
+    "attack nearest-copy quick": 1.0e-10,
+    "attack nearest-copy standard": 1.4e-10,
     "attack nearest-copy thorough": 4.0e-9,
-    "attack density-ratio quick": 1.0e-10,
-    "attack density-ratio standard": 1.0e-10,
-    "attack density-ratio thorough": 1.0e-10,
+    "attack density-ratio quick": 2.0e-11,
+    "attack density-ratio standard": 2.0e-11,
+    "attack density-ratio thorough": 2.0e-11,
     "synthesizer bn-matching convnet": 2.0e-6,
     "synthesizer bn-matching resnet20": 4.0e-6,
     "utility": 1.0e-6,
@@ -30,10 +35,17 @@ REFERENCE: Mapping[str, float] = {
 }
 """Core-seconds per unit of work on a server core of 2025, for kinds that this machine has not done yet."""
 
+_SHORT = 5.0
+"""Seconds of work that say little about longer work: most of them are spent on starting."""
+_STEP = 0.5
+"""Core-seconds that every step takes, however little there is to do."""
+_AROUND = 10.0
+"""Seconds for what is done once: starting, checking the data, judging, writing the report."""
+
 
 @dataclass(frozen=True)
 class Line:
-    """A part of a run. done: pieces whose results are in the store. seconds: at most, None where nobody knows."""
+    """A part of a run. done: steps whose results are in the store. seconds: for the others, None: nobody knows."""
 
     what: str
     pieces: int
@@ -42,27 +54,33 @@ class Line:
 
 
 class Speeds:
-    """Core-seconds per unit of work by kind, learned from finished work; kept in the store."""
+    """Core-seconds per unit of work by kind, learned from the largest work that was done; kept in the store."""
 
     def __init__(self, store: Store) -> None:
         self._path = store.root / _FILE
+        self._learned: dict[str, tuple[float, float]] = {}
         try:
-            found = json.loads(self._path.read_text())
-            self._learned = {str(kind): float(speed) for kind, speed in found.items()}
+            for kind, (units, seconds) in json.loads(self._path.read_text()).items():
+                if 0 < float(units) < math.inf and 0 <= float(seconds) < math.inf:
+                    self._learned[str(kind)] = float(units), float(seconds)
         except (OSError, ValueError, TypeError, AttributeError):
             self._learned = {}
 
     def seconds(self, kind: str, units: float) -> float | None:
         """Core-seconds that so much work takes, None for a kind that was never done."""
-        speed = self._learned.get(kind, REFERENCE.get(kind))
-        return None if speed is None else speed * units
+        if kind in self._learned:
+            known, seconds = self._learned[kind]
+            return units * seconds / known
+        return units * REFERENCE[kind] if kind in REFERENCE else None
 
     def learn(self, kind: str, units: float, seconds: float) -> None:
-        """Remember what work has taken, in core-seconds."""
-        if units > 0:
-            self._learned[kind] = seconds / units
-            with atomic_file(self._path) as partial:
-                partial.write_text(json.dumps(self._learned, sort_keys=True))
+        """Remember what work has taken, in core-seconds; not what is too short to tell, nor much less than before."""
+        known, _ = self._learned.get(kind, (0.0, 0.0))
+        if units <= 0 or units < known / 2 or (kind in REFERENCE and seconds < _SHORT):
+            return
+        self._learned[kind] = units, seconds
+        with atomic_file(self._path) as partial:
+            partial.write_text(json.dumps(self._learned, sort_keys=True))
 
 
 def synthesis_work(engine: Synthesizer, shards: Iterable[Shard], members: Images, effort: str) -> tuple[str, float]:
@@ -79,44 +97,103 @@ def attack_work(name: str, effort: str, suspects: int, released: int, members: I
     return f"attack {name} {effort}", float(suspects * released * members.pixels[0].size)
 
 
+def measure_work(part: str, plan: Plan, released: int) -> tuple[str, float]:
+    """Kind and units of a measurement of one candidate of so many images.
+
+    Similarity: pairs of images, times their pixels. Utility: the pixels that all its networks are shown.
+    """
+    size = float(plan.members.images.pixels[0].size)
+    if part == "similarity":
+        return part, 2 * min(released, 2000) * len(plan.members) * size
+    from privaudit.utility.recipes import FEWEST_STEPS, MOST_EPOCHS, MOST_STEPS
+
+    shown = 32 * min(MOST_STEPS, max(FEWEST_STEPS, released))
+    return part, _networks(plan) * max(released, min(shown, MOST_EPOCHS * released)) * size
+
+
+def _networks(plan: Plan) -> int:
+    return 2 * plan.utility_seeds + 1
+
+
+def part_key(facts: Mapping[str, Any], device: str, part: str, release: Any) -> str:
+    """Key under which the store remembers that a part of a run ('attack NAME', 'utility', 'similarity') is finished.
+
+    facts: those of the plan. release: what tells the candidate apart.
+    """
+    settings = facts["measure"]["utility_seeds"] if part == "utility" else None
+    if part.startswith("attack "):
+        settings = facts["family"][part.removeprefix("attack ")]
+    kept = {name: facts[name] for name in ("data", "effort", "seed", "max_suspects", "plants")}
+    return key_of({"finished": part, "settings": settings, "release": release, **kept, **result_facts(device)})
+
+
 def forecast(
     plan: Plan,
     released: Mapping[str, int],
     engines: Mapping[str, Synthesizer],
-    finished: Mapping[str, tuple[int, int]],
+    made: Mapping[str, tuple[int, int]],
+    finished: Iterable[tuple[str, str]],
     speeds: Speeds,
 ) -> list[Line]:
     """The parts of a run in their order.
 
-    released: images of each candidate. finished: for each engine's candidate, shards in all and in the store.
+    released: images of each candidate. made: for each engine's candidate, shards in all and in the store.
+    finished: parts and candidates that are done (see `part_key`).
     """
     lines = []
-    members, cores = plan.members.images, max(1, plan.workers)
-
-    def add(what: str, pieces: int, done: int, seconds: float | None) -> None:
-        lines.append(Line(what, pieces, done, None if seconds is None else seconds / min(cores, max(1, pieces))))
-
+    members, cores, over = plan.members.images, max(1, plan.workers), set(finished)
     for name, engine in engines.items():
-        total, done = finished[name]
+        total, done = made[name]
         kind, units = synthesis_work(engine, engine.shards(members), members, plan.effort)
-        seconds = speeds.seconds(kind, units)
-        add(f"make {name} with {engine.name}", total, done, None if seconds is None else seconds * (1 - done / total))
+        whole, left = speeds.seconds(kind, units), total - done
+        seconds = None if whole is None else (whole * left / total + _STEP * left) / min(cores, max(1, left))
+        lines.append(Line(f"make {name} with {engine.name}", total, done, seconds if left else 0.0))
     suspects = _suspects(plan)
-    if suspects is None:
-        return lines
-    for attack in plan.attacks:
-        seconds, pieces = 0.0, 0
-        for count in released.values():
-            growth = 1 + LARGEST_SHARE_OF_RELEASE
-            plantings = min(len(plan.kinds), 4)
-            pieces += len(ARMS) + plantings
-            one = speeds.seconds(*attack_work(attack, plan.effort, suspects, count, members))
-            seconds = None if one is None or seconds is None else seconds + one * (len(ARMS) + plantings * growth)
-        add(f"attack with {attack}", pieces, 0, seconds)
-    for part in plan.measure:
-        units = float(len(released) * _measure_units(part, plan, max(released.values())))
-        add(f"measure {part}", len(released), 0, speeds.seconds(part, units))
+    if suspects is not None:
+        for name, settings in plan.attacks.items():
+            lines.append(_attack_line(plan, make_attack(name, dict(settings)), suspects, released, over, speeds))
+        lines += [_measure_line(plan, part, released, over, speeds) for part in plan.measure]
+    lines.append(Line("check the data, judge and report", 1, 0, _AROUND))
     return lines
+
+
+def _attack_line(
+    plan: Plan, attack: Attack, suspects: int, released: Mapping[str, int], over: set[tuple[str, str]], speeds: Speeds
+) -> Line:
+    """Of candidates of one size, all but the first share the arms `raw` and `fresh`."""
+    pieces, done, units = 0, 0, 0.0
+    shared: set[int] = set()
+    kind = ""
+    for name, count in released.items():
+        arms = 1 if count in shared else len(ARMS)
+        shared.add(count)
+        plantings = _plantings(plan, count) if holds_release(attack) else 0
+        pieces += arms + plantings
+        kind, one = attack_work(attack.name, plan.effort, suspects, count, plan.members.images)
+        if (f"attack {attack.name}", name) in over:
+            done += arms + plantings
+        else:
+            units += one * (arms + plantings * (1 + plants.LARGEST_SHARE_OF_RELEASE))
+    seconds, left = speeds.seconds(kind, units), pieces - done
+    if seconds is not None:
+        seconds = (seconds + _STEP * left) / min(max(1, plan.workers), max(1, left))
+    return Line(f"attack with {attack.name}", pieces, done, seconds if left else 0.0)
+
+
+def _plantings(plan: Plan, released: int) -> int:
+    scored = range(min(len(plan.members), plan.max_suspects))
+    return len(plants.plan(scored, released, seeds.generator(plan.seed, "planting"), plan.kinds))
+
+
+def _measure_line(
+    plan: Plan, part: str, released: Mapping[str, int], over: set[tuple[str, str]], speeds: Speeds
+) -> Line:
+    left = [count for name, count in released.items() if (part, name) not in over]
+    at_once = len(left) * (_networks(plan) if part == "utility" else 1)
+    seconds = speeds.seconds(part, sum(measure_work(part, plan, count)[1] for count in left))
+    if seconds is not None:
+        seconds = (seconds + _STEP * at_once) / min(max(1, plan.workers), max(1, at_once))
+    return Line(f"measure {part}", len(released), len(released) - len(left), seconds if left else 0.0)
 
 
 def _suspects(plan: Plan) -> int | None:
@@ -125,16 +202,3 @@ def _suspects(plan: Plan) -> int | None:
     share = CONTROL_SHARES["scored"] + CONTROL_SHARES["fresh"] if plan.fresh is None else 1.0
     others = share * len(plan.controls) + (0 if plan.fresh is None else len(plan.fresh))
     return int(min(len(plan.members), plan.max_suspects) + min(others, 2 * plan.max_suspects))
-
-
-def _measure_units(part: str, plan: Plan, released: int) -> float:
-    size = float(plan.members.images.pixels[0].size)
-    if part == "similarity":
-        return 2 * min(released, 2000) * len(plan.members) * size
-    return 2 * plan.utility_seeds * min(3000 * 32, 30 * released) * size
-
-
-def measure_work(part: str, plan: Plan) -> tuple[str, float]:
-    """Kind and units of a measurement of all candidates."""
-    released = [len(candidate.release.images) for candidate in plan.candidates]
-    return part, float(len(released) * _measure_units(part, plan, max(released)))

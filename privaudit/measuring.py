@@ -16,11 +16,11 @@ from privaudit.execution import Failure, Task, run
 from privaudit.forecast import Speeds, measure_work
 from privaudit.images import Images
 from privaudit.manifest import result_facts
-from privaudit.plan import Announce, Candidate, Plan
+from privaudit.plan import Announce, Candidate, Measure, Plan, within
 from privaudit.pools import Pools
-from privaudit.record import Similarity, Statistic
+from privaudit.record import Similarity, Statistic, without_paths
 from privaudit.runner import put_images
-from privaudit.store import Arrays, Store
+from privaudit.store import Arrays, Entry, Store
 from privaudit.utility.record import UtilityRecord
 
 _SIMILARITY = "privaudit.measuring:similarity_task"
@@ -42,46 +42,61 @@ class Measured:
 def measure(plan_: Plan, pools: Pools, store: Store, announce: Announce) -> Measured:
     """Similarity and utility of every candidate, as far as the plan asks for them.
 
-    Raises IncompleteError where a measurement failed; what finished is kept.
+    What the data do not allow is noted. Raises IncompleteError where a measurement failed; what finished is kept.
     """
     found = Measured()
-    tasks: dict[str, tuple[str, str]] = {}
-    todo: list[Task] = []
-    controls = pools.controls.images.take(pools.scored_controls)
+    tasks: dict[str, Task] = {}
+    asked: dict[str, list[tuple[Candidate, Measure]]] = {}  # candidates of the same images share a task
+    controls = put_images(store, pools.controls.images.take(pools.scored_controls))
     members = put_images(store, plan_.members.images)
     for candidate in plan_.candidates:
         found.notes[candidate.name] = [f"{part}: left out by the plan" for part in _left_out(plan_)]
         released = put_images(store, candidate.release.images)
         for part in plan_.measure:
-            task = (
-                _similarity(plan_, candidate, released, members, put_images(store, controls))
-                if part == "similarity"
-                else _utility(plan_, candidate, released, members, pools, store)
-            )
-            todo.append(task)
-            tasks[task.key] = candidate.name, part
-
-    def hear(label: str, stage: str, share: float) -> None:
-        announce(f"{label}, {stage} {100 * share:.0f} %", 0, 0)
-
+            if part == "similarity":
+                task = _similarity(plan_, candidate, released, members, controls)
+            else:
+                task = _utility(plan_, candidate, released, members, pools, store)
+            tasks.setdefault(task.key, task)
+            asked.setdefault(task.key, []).append((candidate, part))
+    new = {key: asked[key][0] for key in tasks if store.get(key) is None}
+    trained = sum(part == "utility" for _, part in new.values())
     started = time.perf_counter()
-    is_new = all(store.get(task.key) is None for task in todo)
-    for done, (task, result) in enumerate(run(todo, store, plan_.workers, hear), 1):
-        name, measured = tasks[task.key]
-        if isinstance(result, Failure):
-            raise IncompleteError(f"The {measured} of '{name}' could not be measured: {result.message}.")
-        announce(task.label, done, len(todo))
-        record = store.load({"record": result.arrays["record"]})["record"].tobytes()
-        if measured == "similarity":
-            found.similarity[name] = _Laws.validate_json(record)
-            notes = store.load({"notes": result.arrays["notes"]})["notes"].tobytes().decode()
-            found.notes[name] += [note for note in notes.splitlines() if note]
-        else:
-            found.utility[name] = UtilityRecord.model_validate_json(record)
-    if is_new and len(plan_.measure) == 1:
-        seconds = (time.perf_counter() - started) * max(1, plan_.workers)
-        Speeds(store).learn(*measure_work(plan_.measure[0], plan_), seconds)
+    for done, (task, result) in enumerate(run(list(tasks.values()), store, plan_.workers, within(announce)), 1):
+        for candidate, part in asked[task.key]:
+            if isinstance(result, Failure) and result.is_input:
+                found.notes[candidate.name].append(f"{part}: {without_paths(result.message)}")
+            elif isinstance(result, Failure):
+                raise _error(candidate, part, result)
+            else:
+                _read(result, candidate, part, store, found)
+        announce(task.label, done, len(tasks))
+        if task.key in new and isinstance(result, Entry):
+            candidate, part = new[task.key]
+            seconds = float(result.facts["seconds"])
+            if part == "utility":  # its networks are tasks of their own
+                seconds = (time.perf_counter() - started) * max(1, plan_.workers) / trained
+            Speeds(store).learn(*measure_work(part, plan_, len(candidate.release.images)), seconds)
     return found
+
+
+def _read(entry: Entry, candidate: Candidate, part: Measure, store: Store, found: Measured) -> None:
+    arrays = store.load({name: entry.arrays[name] for name in ("record", "notes") if name in entry.arrays})
+    texts = {name: array.tobytes() for name, array in arrays.items()}
+    if part == "similarity":
+        found.similarity[candidate.name] = _Laws.validate_json(texts["record"])
+        found.notes[candidate.name] += [note for note in texts["notes"].decode().splitlines() if note]
+    else:
+        found.utility[candidate.name] = UtilityRecord.model_validate_json(texts["record"])
+
+
+def _error(candidate: Candidate, part: Measure, failure: Failure) -> IncompleteError:
+    error = IncompleteError(
+        f"The {part} of '{candidate.name}' could not be measured: {failure.message.rstrip('.')}. Everything else is "
+        f"kept; start again with --skip {part} and another --out to go without it."
+    )
+    error.add_note(failure.trace)
+    return error
 
 
 def _left_out(plan_: Plan) -> list[str]:
@@ -101,11 +116,12 @@ def _similarity(
 ) -> Task:
     arguments = {"seed": plan_.seed, "weights": None if plan_.weights is None else str(plan_.weights)}
     inputs = {"release": released, "members": members, "controls": controls}
-    facts = {"version": _VERSION, "backbones": _backbones(plan_.weights), **result_facts("cpu")}
+    facts = {"version": _VERSION, "backbones": backbones(plan_.weights), **result_facts("cpu")}
     return Task(f"similarity of {candidate.name}", _SIMILARITY, arguments, inputs, facts)
 
 
-def _backbones(weights: Path | None) -> dict[str, str]:
+def backbones(weights: Path | None) -> dict[str, str]:
+    """Hashes of the backbones in a weight store, by name. Raises InputError for a damaged one."""
     from privaudit import weights as store
 
     if weights is None:

@@ -23,6 +23,15 @@ Announce = Callable[[str, int, int], None]
 """Progress: what was done, how many steps are done, how many there are; 0: progress within a step."""
 
 
+def within(announce: Announce) -> Callable[[str, str, float], None]:
+    """What hears of progress within tasks, and announces it."""
+
+    def hear(label: str, stage: str, share: float) -> None:
+        announce(f"{label}, {'' if stage in label else f'{stage} '}{100 * share:.0f} %", 0, 0)
+
+    return hear
+
+
 @dataclass(frozen=True, eq=False)
 class Candidate:
     """A release to be judged. data: its images with names and notes. scan: findings in its files; None: not scanned."""

@@ -16,6 +16,14 @@ BUILT_IN = ("default", "demo")
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_PLAIN = {
+    "model_type": "keys and values belong here",
+    "dict_type": "keys and values belong here",
+    "tuple_type": "a list belongs here",
+    "string_type": "a text belongs here; quote it",
+}
+"""What pydantic says in the words of a programmer, by its type of error."""
+
 
 class Policy(Settings):
     """Limits of the verdict rule; see the comments of the shipped default policy."""
@@ -87,7 +95,7 @@ def _explain(error: ValidationError, model: type[BaseModel], what: str) -> Input
             lines.append(f"key '{place}' is missing: {keys.get(key) or 'it is needed'}.")
         else:
             found = "" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})"
-            message = problem["msg"].removeprefix("Value error, ")
+            message = _PLAIN.get(problem["type"], problem["msg"].removeprefix("Value error, "))
             lines.append((f"key '{place}': " if place else "") + message + found)
     return InputError(f"The {what} is not valid:\n" + "\n".join(f"  - {line}" for line in lines))
 

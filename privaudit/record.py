@@ -6,6 +6,7 @@ No path, host, user or private pixel is in it: images appear under neutral ids (
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import Field
@@ -20,6 +21,14 @@ Unit = Literal["image", "person"]
 Family = Literal["holds_release", "mediated"]
 Statistic = Literal["ssim", "psnr", "lpips"]
 Exchangeability = Literal["random split", "assumed", "no controls"]
+
+
+_PATHS = re.compile(r"""'[^'\n]*[/\\][^'\n]*'|"[^"\n]*[/\\][^"\n]*"|(?<![\w/])(?:[A-Za-z]:\\|\\\\|~?/)[^\s'"]+""")
+
+
+def without_paths(text: str) -> str:
+    """A text without the paths in it: quoted ones, which may hold spaces, and absolute ones."""
+    return _PATHS.sub("(a path)", text)
 
 
 class Estimate(Settings):

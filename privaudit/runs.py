@@ -3,7 +3,7 @@
 share/      report.html, summary.md, audit.json, metrics.json, junit.xml
 private/    plan.json (the declared family of tests, written before anything is scored), evidence/,
             policy.json (the limits it was judged by), manifest.json (sources as given), ids.csv (neutral ids and the
-            files behind them), crashes/ (where an attack failed)
+            files behind them), crashes/ (where an attack failed), releases/ (candidates that were made)
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import io
 import json
 import os
 import platform
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
     from privaudit.record import AuditRecord
     from privaudit.reporting import ArmScores
 
-PLAN, LOCK, IDS, MANIFEST, POLICY, CRASHES = (
+PLAN, LOCK, IDS, MANIFEST, POLICY, CRASHES, RELEASES = (
     "plan.json",
     "lock",
     "ids.csv",
     "manifest.json",
     "policy.json",
     "crashes",
+    "releases",
 )
 
 
@@ -73,6 +75,7 @@ class RunFolder:
         """Undo what was written before anything was scored."""
         for name in (PLAN, IDS, MANIFEST):
             (self.private / name).unlink(missing_ok=True)
+        shutil.rmtree(self.private / RELEASES, ignore_errors=True)
 
     def finish(self, evidence: AuditEvidence, record: AuditRecord) -> None:
         """Write evidence and reports."""
@@ -138,11 +141,16 @@ def check_out(out: Path) -> None:
             raise InputError(f"'{out}' is a file; --out needs a folder.")
         if out.is_dir() and any(out.iterdir()) and not (out / "private").is_dir():
             raise InputError(f"The folder '{out}' holds other files. Choose an empty or a new folder with --out.")
-        above = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
-        if not (above.is_dir() and os.access(above, os.W_OK)):
-            raise InputError(f"The folder '{out}' cannot be written: '{above}' is read-only. Choose another --out.")
+        check_writable(out)
     except OSError as error:
         raise InputError(f"The folder '{out}' cannot be used ({error.strerror}). Choose another --out.") from error
+
+
+def check_writable(out: Path) -> None:
+    """Raise InputError where no folder can be made at `out`; makes nothing."""
+    above = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise InputError(f"The folder '{out}' cannot be written: '{above}' is read-only. Choose another --out.")
 
 
 @contextlib.contextmanager

@@ -18,24 +18,27 @@ from privaudit.execution import Failure, Task, run
 from privaudit.forecast import Speeds, synthesis_work
 from privaudit.images import Images
 from privaudit.manifest import result_facts
-from privaudit.plan import Announce, settings_of
+from privaudit.plan import Announce, settings_of, within
 from privaudit.plugins import make_synthesizer
 from privaudit.release import PrivacyClaim, Release
 from privaudit.runner import put_images
-from privaudit.store import Arrays, Entry, Store
+from privaudit.store import Arrays, Entry, Store, array_digest
 from privaudit.synthesizer import Shard, Synthesizer
 
 _SHARD = "privaudit.synthesis:make_task"
 _FINISH = "privaudit.synthesis:finish_task"
 
 
-def shard_tasks(
-    engine: Synthesizer, members: Images, store: Store, *, seed: int, effort: Effort, device: str
-) -> list[Task]:
-    """The tasks that make a release of these members, in the order of the plan."""
+def plan_shards(engine: Synthesizer, members: Images, *, seed: int, effort: Effort, device: str) -> list[Task]:
+    """The tasks that make a release of these members, in the order of the plan; nothing is stored yet."""
     if len(members) == 0:
         raise InputError("There are no members to make a release from.")
-    stored = put_images(store, members)
+    shards = engine.shards(members)
+    if not shards or len({shard.name for shard in shards}) < len(shards):
+        raise InputError(
+            f"The synthesizer '{engine.name}' must plan parts with names of their own; found none or twins."
+        )
+    stored = {"pixels": array_digest(members.pixels), "labels": array_digest(members.labels)}
     return [
         Task(
             f"{engine.name}: {shard.name}",
@@ -45,7 +48,7 @@ def shard_tasks(
             {"members": stored},
             _facts(engine, device),
         )
-        for shard in engine.shards(members)
+        for shard in shards
     ]
 
 
@@ -84,17 +87,13 @@ def synthesize(
 
     Raises InputError where the settings do not fit the members or the machine, IncompleteError where a shard failed.
     """
-    tasks = shard_tasks(engine, members, store, seed=seed, effort=effort, device=device)
-    shards = engine.shards(members)
-
-    def hear(label: str, stage: str, share: float) -> None:
-        announce(f"{label}, {stage} {100 * share:.0f} %", 0, 0)
-
+    tasks = plan_shards(engine, members, seed=seed, effort=effort, device=device)
+    shards, stored = engine.shards(members), put_images(store, members)
     before = sum(store.get(task.key) is not None for task in tasks)
     made: dict[str, Entry] = {}
     announce(f"making {sum(shard.count for shard in shards):,} images with {engine.name}", 0, len(tasks))
     started = time.perf_counter()
-    for done, (task, result) in enumerate(run(tasks, store, workers, hear), 1):
+    for done, (task, result) in enumerate(run(tasks, store, workers, within(announce)), 1):
         if isinstance(result, Failure):
             raise _error(engine, result)
         made[task.key] = result
@@ -104,7 +103,7 @@ def synthesize(
         Speeds(store).learn(*synthesis_work(engine, shards, members, effort), seconds)
     parts = {f"{number:06d}": dict(made[task.key].arrays) for number, task in enumerate(tasks)}
     label = f"{engine.name}: putting the images together"
-    inputs = {"members": put_images(store, members), **parts}
+    inputs = {"members": stored, **parts}
     last = Task(label, _FINISH, _arguments(engine, seed, effort, device), inputs, _facts(engine, device))
     ((_, result),) = run([last], store, min(workers, 1))
     if isinstance(result, Failure):
@@ -115,10 +114,12 @@ def synthesize(
 def _error(engine: Synthesizer, failure: Failure) -> PrivauditError:
     if failure.is_input:
         return InputError(failure.message)
-    return IncompleteError(
-        f"The synthesizer '{engine.name}' failed: {failure.message}. Finished parts are kept; start the same command "
-        "again to go on."
+    error = IncompleteError(
+        f"The synthesizer '{engine.name}' failed: {failure.message.rstrip('.')}. Finished parts are kept; start the "
+        "same command again to go on."
     )
+    error.add_note(failure.trace)
+    return error
 
 
 def _images(arrays: Arrays) -> Images:

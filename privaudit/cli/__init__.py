@@ -17,7 +17,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for name, command, short in (
-    ("run", run.run, "The main job: make or load candidates, attack, measure, judge, report."),
+    ("run", run.run, "The main job: make candidates, attack, measure, judge."),
     ("synthesize", run.synthesize, "Make a candidate from private images."),
     ("audit", audit.audit, "Attack a release candidate and judge it."),
     ("check", finished.check, "Judge a finished run again by another policy."),

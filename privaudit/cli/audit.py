@@ -122,11 +122,11 @@ def _demo(
     from dataclasses import replace
 
     from privaudit import demo as digits
-    from privaudit.cli.inputs import check_places, find_device
+    from privaudit.cli.inputs import check_places, find_device, workers_for
     from privaudit.cli.job import Job, do, tell
-    from privaudit.execution import cores
     from privaudit.policy import load_policy
     from privaudit.runs import check_out
+    from privaudit.weights import default_store
 
     check_out(places.out)
     check_places(places.out, places.store, {})
@@ -140,11 +140,11 @@ def _demo(
             plan,
             attacks={name: {} for name in attacks},
             measure=cast("tuple[Measure, ...]", measured),
-            weights=places.weights,
+            weights=places.weights or default_store(),
             effort=effort.value,
             device=find_device(places.device),
             max_suspects=max_suspects,
-            workers=cores() if places.workers is None else places.workers,
+            workers=workers_for(places.device, places.workers),
         )
         ready = {candidate.name: candidate for candidate in plan.candidates}
         releases = {name: candidate.release.images.digest for name, candidate in ready.items()}

@@ -51,8 +51,11 @@ def sources_of(data: Data) -> dict[str, str]:
     return {part: source for part in (*PARTS, "source") if (source := getattr(data, part)) is not None}
 
 
-def check_places(out: Path, store: Path, sources: Mapping[str, str]) -> None:
-    """Raise InputError where results would land among the data, or private work in what is passed on."""
+def check_places(out: Path, store: Path, sources: Mapping[str, str], shared: str = "share") -> None:
+    """Raise InputError where results would land among the data, or private work in what is passed on.
+
+    shared: the part of `out` that is meant to be passed on.
+    """
     from privaudit.data.loading import is_named
 
     folders = {
@@ -64,12 +67,12 @@ def check_places(out: Path, store: Path, sources: Mapping[str, str]) -> None:
         for option, folder in folders.items():
             if place.resolve().is_relative_to(folder):
                 raise InputError(
-                    f"{wanted} '{place}' lies in the folder of --{option}. Results must not land among the data: "
+                    f"{wanted} '{place}' lies in the folder of the {option}. Results must not land among the data: "
                     f"choose a place outside it with {wanted}."
                 )
-    if store.resolve().is_relative_to((out / "share").resolve()):
+    if store.resolve().is_relative_to((out / shared).resolve()):
         raise InputError(
-            f"--store '{store}' lies in '{out / 'share'}', which is meant to be passed on, but the store holds private "
+            f"--store '{store}' lies in '{out / shared}', which is meant to be passed on, but the store holds private "
             "images. Choose another place with --store."
         )
 
@@ -143,24 +146,24 @@ def _announce_notes(role: str, data: Dataset, announce: Announcer) -> None:
 
 
 @contextlib.contextmanager
-def _named(option: str) -> Iterator[None]:
-    """Say which option an error is about."""
+def _named(part: str) -> Iterator[None]:
+    """Say which part of the data an error is about."""
     try:
         yield
     except InputError as error:
-        raise InputError(f"{option}: {error}") from error
+        raise InputError(f"{part}: {error}") from error
 
 
 def _refuse_same(parts: Mapping[str, Dataset]) -> None:
-    """Raise InputError where two options got the same images; members in the release are a leak, no mistake."""
+    """Raise InputError where two parts got the same images; members in the release are a leak, no mistake."""
     known = {role: set(part.images.image_digests()) for role, part in parts.items()}
     for first, second in combinations(known, 2):
         smaller = min(len(known[first]), len(known[second]))
         same = len(known[first] & known[second])
         if {first, second} != {"members", "release"} and 2 * same > smaller:
             raise InputError(
-                f"--{first} and --{second} have {same:,} images in common, pixel by pixel. Each option needs images of "
-                "its own: controls, fresh and reference images are those that were never used for the candidate."
+                f"The {first} and the {second} have {same:,} images in common, pixel by pixel. Each part needs images "
+                "of its own: controls, fresh and reference images are those that were never used for the candidate."
             )
 
 
@@ -209,6 +212,15 @@ def find_device(choice: str) -> str:
         found = ", ".join(device for device in available if available[device])
         raise InputError(f"This machine has no device '{choice}'; found: {found}. Leave --device out.")
     return choice
+
+
+def workers_for(device: str, given: int | None) -> int:
+    """How many processes work at a time: as many as cores, but one where they would share a GPU."""
+    from privaudit.execution import cores
+
+    if given is not None:
+        return given
+    return cores() if find_device(device) == "cpu" else 1
 
 
 def measures(skip: str | None) -> tuple[str, ...]:

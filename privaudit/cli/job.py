@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from privaudit.cli.forecast import show_forecast
-from privaudit.cli.inputs import Parts, check_places, find_device, load_candidate, load_parts, sources_of
+from privaudit.cli.forecast import remember, show_forecast
+from privaudit.cli.inputs import (
+    Parts,
+    attack_names,
+    check_places,
+    find_device,
+    load_candidate,
+    load_parts,
+    sources_of,
+), workers_for
 from privaudit.cli.terminal import Announcer, leave, show
 from privaudit.errors import InputError
 
@@ -22,9 +30,6 @@ if TYPE_CHECKING:
     from privaudit.runs import RunFolder
     from privaudit.store import Store
     from privaudit.synthesizer import Synthesizer
-
-RELEASES = "releases"
-
 
 @dataclass(frozen=True)
 class Places:
@@ -65,11 +70,13 @@ def carry_out(configuration: Configuration, places: Places) -> None:
     from privaudit.runs import check_out
 
     given = sources_of(configuration.data)
-    given |= {f"release {one.name}": one.release for one in configuration.candidates if one.release is not None}
+    given |= {f"release '{one.name}'": one.release for one in configuration.candidates if one.release is not None}
     check_out(places.out)
     check_places(places.out, places.store, given)
     rules = load_policy(configuration.policy)
     attacks = _attacks(configuration)
+    if "similarity" not in configuration.skip:
+        _check_weights(places)
     engines = {one.name: _engine(one) for one in configuration.candidates if one.synthesizer is not None}
     with Announcer(places.quiet) as announce:
         parts = load_parts(configuration.data, configuration.seed, announce)
@@ -97,7 +104,8 @@ def do(job: Job, rules: Policy, places: Places, announce: Announcer) -> AuditRec
 
     store = Store(places.store)
     if places.forecast or places.time_limit is not None:
-        show_forecast(job.plan, list(job.ready.values()), job.engines, store, places.time_limit, announce)
+        ready = job.ready.values()
+        show_forecast(job.plan, ready, job.engines, job.releases, store, places.time_limit, announce)
     facts = job.plan.facts(job.releases)
     with open_run(places.out, facts) as run:
         run.write_json(MANIFEST, {"sources": dict(job.given), "store": str(places.store), "plan": facts})
@@ -106,6 +114,7 @@ def do(job: Job, rules: Policy, places: Places, announce: Announcer) -> AuditRec
         plan = replace(job.plan, candidates=candidates)
         run.write_ids(plan.members, candidates)
         evidence = collect(plan, rules, store, announce)
+        remember(plan, job.releases, evidence, store)
         announce("judging")
         record = judge(evidence, rules)
         announce("writing the report")
@@ -115,23 +124,35 @@ def do(job: Job, rules: Policy, places: Places, announce: Announcer) -> AuditRec
 
 def tell(record: AuditRecord, made: list[str], places: Places) -> None:
     """Print the verdict, and exit with its code."""
+    from privaudit.runs import RELEASES
+
     if places.json:
         typer.echo((places.out / "share" / "audit.json").read_text(encoding="utf-8"), nl=False)
     else:
         show(record)
         for name in made:
-            typer.echo(f"candidate {name}: {places.out / 'private' / RELEASES / name}")
+            typer.echo(f"candidate {name}: {places.out / 'private' / RELEASES / name} (private: copy it to publish it)")
         typer.echo(f"report: {places.out / 'share' / 'report.html'}")
     leave(record.verdict, places.no_fail)
 
 
 def _attacks(configuration: Configuration) -> dict[str, dict[str, Any]]:
+    """Names and settings of the attacks. Those without settings are not loaded yet: bad data must be met first."""
     from privaudit.plugins import ATTACKS, installed, make_attack
 
-    chosen = configuration.attacks or {name: {} for name in sorted(installed(ATTACKS))}
-    for name, settings in chosen.items():
-        make_attack(name, dict(settings))
-    return {name: dict(settings) for name, settings in chosen.items()}
+    chosen = configuration.attacks or {name: {} for name in installed(ATTACKS)}
+    for name in attack_names(",".join(chosen)):
+        if chosen[name]:
+            make_attack(name, dict(chosen[name]))
+    return {name: dict(chosen[name]) for name in sorted(chosen)}
+
+
+def _check_weights(places: Places) -> None:
+    """Raise InputError for a damaged backbone before long work, not after it."""
+    from privaudit.weights import KNOWN, default_store, stored
+
+    for name in KNOWN:
+        stored(name, places.weights or default_store())
 
 
 def _engine(candidate: CandidateSource) -> Synthesizer:
@@ -148,7 +169,6 @@ def _facts_of(engine: Synthesizer) -> dict[str, Any]:
 
 def _plan(configuration: Configuration, places: Places, parts: Parts, attacks: dict[str, dict[str, Any]]) -> Plan:
     from privaudit.audit import Plan
-    from privaudit.execution import cores
     from privaudit.plan import MEASURES
     from privaudit.weights import default_store
 
@@ -169,7 +189,7 @@ def _plan(configuration: Configuration, places: Places, parts: Parts, attacks: d
         max_suspects=configuration.max_suspects,
         random_split=parts.random_split,
         notes=parts.notes,
-        workers=cores() if places.workers is None else places.workers,
+        workers=workers_for(places.device, places.workers),
     )
 
 
@@ -178,6 +198,7 @@ def _made(name: str, engine: Synthesizer, plan: Plan, run: RunFolder, store: Sto
     from privaudit.audit import Candidate
     from privaudit.data.filescan import scan
     from privaudit.data.loading import load_release, match_release, write_release
+    from privaudit.runs import RELEASES
     from privaudit.synthesis import synthesize
 
     release = synthesize(
@@ -193,9 +214,10 @@ def _made(name: str, engine: Synthesizer, plan: Plan, run: RunFolder, store: Sto
     folder = run.private / RELEASES / name
     if not folder.exists():
         write_release(release, plan.members.class_names, folder)
-    published, data = match_release(plan.members, *load_release(folder))
+    published, data = load_release(folder)
     if published.images.digest != release.images.digest:
         raise InputError(
             f"The folder '{folder}' holds another release than the one that was made. Delete it, and start again."
         )
+    published, data = match_release(plan.members, published, data)
     return Candidate(name, published, data, scan(str(folder), plan.members, data))

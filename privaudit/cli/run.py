@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -74,8 +75,15 @@ def run(
         carry_out(found, places)
 
 
+def name(text: str) -> str:
+    """The name of a plugin, as it is; the help shows what this function is called."""
+    return text
+
+
 def synthesize(
-    engine: Annotated[str, typer.Argument(metavar="ENGINE", help="The synthesizer (see: privaudit plugins).")],
+    engine: Annotated[
+        str, typer.Argument(metavar="ENGINE", parser=name, help="The synthesizer (see: privaudit plugins).")
+    ],
     members: Annotated[str, typer.Option(metavar="DATA", help="The private images.")],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the candidate goes; must not exist yet.")],
     setting: Annotated[
@@ -98,12 +106,14 @@ def synthesize(
     130 interrupted.
     """
     with errors_as_sentences():
-        from privaudit.cli.inputs import check_places, find_device, load_parts
+        from privaudit.cli.inputs import check_places, find_device, load_parts, workers_for
         from privaudit.configuration import Data
+        from privaudit.runs import check_writable
 
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise InputError(f"'{out}' exists and is not an empty folder. Choose another --out.")
-        check_places(out, store, {"members": members})
+        check_writable(out)
+        check_places(out, store, {"members": members}, shared=".")
         from privaudit.plugins import make_synthesizer
 
         maker = make_synthesizer(engine, _settings(setting or []))
@@ -112,7 +122,6 @@ def synthesize(
             found = load_parts(data, seed, announce).members
             announce("starting")
             from privaudit.data.loading import write_release
-            from privaudit.execution import cores
             from privaudit.store import Store
             from privaudit.synthesis import synthesize as make
 
@@ -123,12 +132,13 @@ def synthesize(
                 seed=seed,
                 effort=effort.value,
                 device=find_device(device.value),
-                workers=cores() if workers is None else workers,
+                workers=workers_for(device.value, workers),
                 announce=announce,
             )
             write_release(release, found.class_names, out)
         typer.echo(f"candidate: {out} ({len(release.images):,} images, not audited yet)")
-        typer.echo(f"next: privaudit audit --members {members} --controls ... --release {out}")
+        sources = f"--members {shlex.quote(members)} --controls ... --release {shlex.quote(str(out))}"
+        typer.echo(f"next: privaudit audit {sources}")
 
 
 def _settings(texts: list[str]) -> dict[str, object]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EXIT_CODES = {"pass": 0, "fail": 1, "incomplete": 3, "inconclusive": 4}
 NOT_FINISHED, INTERRUPTED = 3, 130
 TRACEBACK = "PRIVAUDIT_TRACEBACK"
-"""Environment variable: where it is set, the traceback of an error of the program itself is printed."""
+"""Environment variable: where it is set, the traceback of an error is printed too, that of a plugin included."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _WITHIN_SECONDS = 30.0
@@ -44,6 +44,8 @@ def errors_as_sentences() -> Iterator[None]:
     except (typer.Exit, BrokenPipeError):
         raise
     except PrivauditError as error:
+        if os.environ.get(TRACEBACK):
+            traceback.print_exc()
         _leave_with(f"error: {error}", error.exit_code)
     except KeyboardInterrupt:
         _leave_with(f"interrupted. {_GO_ON}; start the same command again to go on.", INTERRUPTED)

@@ -12,9 +12,10 @@ import pytest
 import yaml
 from processes import environment, run
 
+from privaudit.configuration import Configuration, Data, load_configuration
 from privaudit.policy import Policy
 
-COMMANDS = ("audit", "check", "compare", "report", "init", "plugins", "doctor")
+COMMANDS = ("run", "synthesize", "audit", "check", "compare", "report", "init", "plugins", "doctor")
 SCRIPT = Path(sys.executable).with_name("privaudit")
 
 
@@ -25,7 +26,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     for command in COMMANDS:
         line = next(line for line in done.stdout.splitlines() if line.split()[:1] == [command])
         assert line.endswith((".", "?")), "cut off"
-    assert "privaudit audit --demo" in done.stdout
+    assert "privaudit run --demo" in done.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -62,6 +63,11 @@ def test_init_writes_a_policy_that_is_valid(tmp_path: Path) -> None:
     text = (tmp_path / "policy.yaml").read_text(encoding="utf-8")
     assert text.count("#") > 10
     assert Policy.model_validate(yaml.safe_load(text)).name == "default"
+    configuration = load_configuration(tmp_path / "audit.yaml")
+    assert configuration.candidates[0].synthesizer == "bn-matching"
+    assert configuration.data.members == str(tmp_path / "private")
+    described = (tmp_path / "audit.yaml").read_text(encoding="utf-8")
+    assert all(f"{key}:" in described for key in (*Configuration.model_fields, *Data.model_fields) if key != "schema_")
     (tmp_path / "policy.yaml").write_text("changed")
     assert run(tmp_path, "init").returncode == 2
     assert (tmp_path / "policy.yaml").read_text() == "changed"
@@ -73,7 +79,7 @@ def test_plugins_lists_the_built_in_attacks(tmp_path: Path) -> None:
     done = run(tmp_path, "plugins")
     assert done.returncode == 0
     assert done.stderr == ""
-    for name in ("nearest-copy", "density-ratio"):
+    for name in ("nearest-copy", "density-ratio", "bn-matching"):
         assert f"  {name} (version " in done.stdout
     assert list(tmp_path.iterdir()) == []
 
@@ -83,6 +89,8 @@ def test_doctor(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert done.stderr == ""
     assert "Ready." in done.stdout
+    for line in ("compiler", "weights", "synthesizers"):
+        assert f"\n{line} " in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
