@@ -37,7 +37,7 @@ REFERENCE: Mapping[str, float] = {
 
 _SHORT = 5.0
 """Seconds of work that say little about longer work: most of them are spent on starting."""
-_STEP = 0.5
+_STEP = 0.25
 """Core-seconds that every step takes, however little there is to do."""
 _AROUND = 10.0
 """Seconds for what is done once: starting, checking the data, judging, writing the report."""
@@ -134,8 +134,9 @@ def forecast(
     made: Mapping[str, tuple[int, int]],
     finished: Iterable[tuple[str, str]],
     speeds: Speeds,
+    attacked: bool = True,
 ) -> list[Line]:
-    """The parts of a run in their order.
+    """The parts of a run in their order. attacked: whether there is enough to judge.
 
     released: images of each candidate. made: for each engine's candidate, shards in all and in the store.
     finished: parts and candidates that are done (see `part_key`).
@@ -148,17 +149,16 @@ def forecast(
         whole, left = speeds.seconds(kind, units), total - done
         seconds = None if whole is None else (whole * left / total + _STEP * left) / min(cores, max(1, left))
         lines.append(Line(f"make {name} with {engine.name}", total, done, seconds if left else 0.0))
-    suspects = _suspects(plan)
-    if suspects is not None:
+    if attacked:
         for name, settings in plan.attacks.items():
-            lines.append(_attack_line(plan, make_attack(name, dict(settings)), suspects, released, over, speeds))
+            lines.append(_attack_line(plan, make_attack(name, dict(settings)), released, over, speeds))
         lines += [_measure_line(plan, part, released, over, speeds) for part in plan.measure]
     lines.append(Line("check the data, judge and report", 1, 0, _AROUND))
     return lines
 
 
 def _attack_line(
-    plan: Plan, attack: Attack, suspects: int, released: Mapping[str, int], over: set[tuple[str, str]], speeds: Speeds
+    plan: Plan, attack: Attack, released: Mapping[str, int], over: set[tuple[str, str]], speeds: Speeds
 ) -> Line:
     """Of candidates of one size, all but the first share the arms `raw` and `fresh`."""
     pieces, done, units = 0, 0, 0.0
@@ -169,7 +169,7 @@ def _attack_line(
         shared.add(count)
         plantings = _plantings(plan, count) if holds_release(attack) else 0
         pieces += arms + plantings
-        kind, one = attack_work(attack.name, plan.effort, suspects, count, plan.members.images)
+        kind, one = attack_work(attack.name, plan.effort, sum(suspects(plan)), count, plan.members.images)
         if (f"attack {attack.name}", name) in over:
             done += arms + plantings
         else:
@@ -196,9 +196,10 @@ def _measure_line(
     return Line(f"measure {part}", len(released), len(released) - len(left), seconds if left else 0.0)
 
 
-def _suspects(plan: Plan) -> int | None:
+def suspects(plan: Plan) -> tuple[int, int]:
+    """Members and others that are scored, at most."""
     if plan.controls is None:
-        return None
+        return min(len(plan.members), plan.max_suspects), 0
     share = CONTROL_SHARES["scored"] + CONTROL_SHARES["fresh"] if plan.fresh is None else 1.0
-    others = share * len(plan.controls) + (0 if plan.fresh is None else len(plan.fresh))
-    return int(min(len(plan.members), plan.max_suspects) + min(others, 2 * plan.max_suspects))
+    others = int(share * len(plan.controls)) + (0 if plan.fresh is None else len(plan.fresh))
+    return min(len(plan.members), plan.max_suspects), min(others, 2 * plan.max_suspects)

@@ -21,6 +21,14 @@ _PLAIN = {
     "dict_type": "keys and values belong here",
     "tuple_type": "a list belongs here",
     "string_type": "a text belongs here; quote it",
+    "int_type": "a whole number belongs here",
+    "int_parsing": "a whole number belongs here",
+    "int_from_float": "a whole number belongs here",
+    "float_type": "a number belongs here",
+    "float_parsing": "a number belongs here",
+    "bool_type": "true or false belongs here",
+    "bool_parsing": "true or false belongs here",
+    "too_short": "at least one is needed",
 }
 """What pydantic says in the words of a programmer, by its type of error."""
 
@@ -84,7 +92,10 @@ def _keys(model: type[BaseModel]) -> dict[str, str | None]:
 def _explain(error: ValidationError, model: type[BaseModel], what: str) -> InputError:
     """A message with one line per wrong key, with the nearest allowed key for an unknown one."""
     lines, keys = [], _keys(model)
+    places = [problem["loc"] for problem in error.errors()]
     for problem in error.errors():
+        if any(problem["loc"] == place[: len(problem["loc"])] != place for place in places):
+            continue  # it follows from what is wrong within
         place = ".".join(str(part) for part in problem["loc"])
         key = ".".join(part for part in problem["loc"] if isinstance(part, str))
         above = key.rpartition(".")[0]
@@ -96,8 +107,8 @@ def _explain(error: ValidationError, model: type[BaseModel], what: str) -> Input
         else:
             found = "" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})"
             message = _PLAIN.get(problem["type"], problem["msg"].removeprefix("Value error, "))
-            lines.append((f"key '{place}': " if place else "") + message + found)
-    return InputError(f"The {what} is not valid:\n" + "\n".join(f"  - {line}" for line in lines))
+            lines.append((f"key '{place}': " if place else "") + message + found + ".")
+    return InputError(f"The {what} cannot be used:\n" + "\n".join(f"  - {line}" for line in lines))
 
 
 def validated(model: type[Model], values: Any, what: str) -> Model:

@@ -82,9 +82,11 @@ def synthesize(
     device: str,
     workers: int,
     announce: Announce,
+    classes: int = 0,
 ) -> Release:
     """Make a release of the members. Finished shards are taken from the store.
 
+    classes: how many there are; soft labels get a column for each, also for the last ones without members.
     Raises InputError where the settings do not fit the members or the machine, IncompleteError where a shard failed.
     """
     tasks = plan_shards(engine, members, seed=seed, effort=effort, device=device)
@@ -108,7 +110,7 @@ def synthesize(
     ((_, result),) = run([last], store, min(workers, 1))
     if isinstance(result, Failure):
         raise _error(engine, result)
-    return _release(store.load(result.arrays))
+    return _release(store.load(result.arrays), classes)
 
 
 def _error(engine: Synthesizer, failure: Failure) -> PrivauditError:
@@ -155,7 +157,10 @@ def finish_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> A
     return found
 
 
-def _release(arrays: Arrays) -> Release:
+def _release(arrays: Arrays, classes: int) -> Release:
+    soft = arrays.get("soft_labels")
+    if soft is not None:
+        soft = np.pad(soft, ((0, 0), (0, max(0, classes - soft.shape[1]))))
     about = json.loads(arrays["about"].tobytes())
     claim = None if about["claim"] is None else PrivacyClaim(**about["claim"])
-    return Release(_images(arrays), soft_labels=arrays.get("soft_labels"), claim=claim, provenance=about["provenance"])
+    return Release(_images(arrays), soft_labels=soft, claim=claim, provenance=about["provenance"])

@@ -244,9 +244,9 @@ def count_tasks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     computed: list[str] = []
     real = execution._compute
 
-    def counting(tasks: Any, store: Store, workers: int) -> Any:
+    def counting(tasks: Any, *arguments: Any) -> Any:
         computed.extend(task.function.split(":")[1] for task in tasks)
-        return real(tasks, store, workers)
+        return real(tasks, *arguments)
 
     monkeypatch.setattr(execution, "_compute", counting)
     return computed

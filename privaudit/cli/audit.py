@@ -123,7 +123,7 @@ def _demo(
 
     from privaudit import demo as digits
     from privaudit.cli.inputs import check_places, find_device, workers_for
-    from privaudit.cli.job import Job, do, tell
+    from privaudit.cli.job import Job, check_weights, do, tell
     from privaudit.policy import load_policy
     from privaudit.runs import check_out
     from privaudit.weights import default_store
@@ -131,6 +131,8 @@ def _demo(
     check_out(places.out)
     check_places(places.out, places.store, {})
     rules = load_policy(policy or "demo")
+    if "similarity" in measured:
+        check_weights(places)
     with Announcer(places.quiet) as announce:
         announce("dealing the digits")
         plan = digits.plan(seed)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from privaudit.evidence import AuditEvidence
     from privaudit.forecast import Line
     from privaudit.plan import Candidate, Plan
+    from privaudit.policy import Policy
     from privaudit.store import Store
     from privaudit.synthesizer import Synthesizer
 
@@ -21,6 +22,7 @@ def show_forecast(
     ready: Iterable[Candidate],
     engines: Mapping[str, Synthesizer],
     releases: Mapping[str, Any],
+    rules: Policy,
     store: Store,
     limit: float | None,
     announce: Announcer,
@@ -30,7 +32,7 @@ def show_forecast(
     releases: what tells the candidates apart, by name. limit: minutes. Raises InputError where the run is expected to
     take longer, or nobody knows how long.
     """
-    from privaudit.forecast import Speeds, forecast, part_key
+    from privaudit.forecast import Speeds, forecast, part_key, suspects
     from privaudit.synthesis import plan_shards
 
     members, made = plan.members.images, {}
@@ -47,10 +49,16 @@ def show_forecast(
         for name in releases
         if store.get(part_key(facts, plan.device, part, releases[name])) is not None
     ]
-    lines = forecast(plan, released, engines, made, finished, Speeds(store))
+    enough = rules.enough(*suspects(plan))
+    lines = forecast(plan, released, engines, made, finished, Speeds(store), enough)
     announce.line("plan (what is in the store is not done again):")
     for line in lines:
         announce.line(f"  {_described(line)}")
+    if not enough:
+        announce.line(
+            f"  not attacked, not measured: the policy '{rules.name}' asks for {rules.minimum_members:,} members and "
+            f"{rules.minimum_controls:,} controls to be scored"
+        )
     total = sum(line.seconds for line in lines if line.seconds is not None)
     unknown = [line.what for line in lines if line.seconds is None]
     beside = f", and the time to {' and to '.join(unknown)}, which nobody knows yet" if unknown else ""
@@ -79,7 +87,9 @@ def remember(plan: Plan, releases: Mapping[str, Any], evidence: AuditEvidence, s
     for release in evidence.facts.releases:
         done = [f"attack {attack.name}" for attack in release.attacks if attack.failure is None]
         for part in (*done, *plan.measure):
-            store.put(part_key(facts, plan.device, part, releases[release.name]), {}, {"label": part})
+            key = part_key(facts, plan.device, part, releases[release.name])
+            if store.get(key) is None:
+                store.put(key, {}, {"label": part})
 
 
 def _described(line: Line) -> str:

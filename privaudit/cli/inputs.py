@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -119,7 +119,14 @@ def _split(data: Data, seed: int, announce: Announcer) -> Parts:
         for note in found.notes:
             announce.note(note)
         announce("splitting it at random")
-        parts = random_split(found, [getattr(split, part) for part in PARTS], seeds.generator(seed, "split"))
+        counts = [getattr(split, part) for part in PARTS]
+        parts = random_split(found, counts, seeds.generator(seed, "split"))
+        empty = [name for name, count, part in zip(PARTS, counts, parts, strict=True) if count and not len(part)]
+        if empty:
+            raise InputError(
+                f"Nothing is left for {', '.join(empty)}: a person's images and near-duplicates stay together, and too "
+                "many of these are alike. Give more different images, or ask for fewer in the other parts."
+            )
     members, controls, fresh, reference, test = parts
     return Parts(members, controls, fresh, reference, test if len(test) else None, True, window)
 
@@ -180,25 +187,32 @@ def _window(text: str | None, source: str, announce: Announcer) -> tuple[float, 
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
-        raise InputError(f"--window is 'auto' or two numbers LOW,HIGH; found '{text}'.") from None
+        raise InputError(f"A window is 'auto' or two numbers LOW,HIGH; found '{text}'.") from None
     if not low < high:
-        raise InputError(f"--window needs LOW below HIGH; found '{text}'.")
+        raise InputError(f"A window needs LOW below HIGH; found '{text}'.")
     return low, high
 
 
 def attack_names(names: str | None) -> list[str]:
     """Names of the attacks to run, sorted; all installed ones by default. Unknown ones are refused unloaded."""
+    from privaudit.plugins import ATTACKS, installed
+
+    chosen = installed(ATTACKS) if names is None else [name.strip() for name in names.split(",") if name.strip()]
+    if not chosen:
+        raise InputError("No attack is named by --attacks; leave it out to run all installed ones.")
+    check_attacks(chosen)
+    return sorted(set(chosen))
+
+
+def check_attacks(names: Iterable[str]) -> None:
+    """Raise InputError for an attack that is not installed; none is loaded."""
     from privaudit.errors import suggestion
     from privaudit.plugins import ATTACKS, installed
 
     points = installed(ATTACKS)
-    chosen = list(points) if names is None else [name.strip() for name in names.split(",") if name.strip()]
-    if not chosen:
-        raise InputError("No attack is named by --attacks; leave it out to run all installed ones.")
-    for name in chosen:
+    for name in names:
         if name not in points:
             raise InputError(f"There is no attack '{name}'. {suggestion(name, points)} See: privaudit plugins")
-    return sorted(set(chosen))
 
 
 def find_device(choice: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +13,14 @@ import typer
 from privaudit.cli.forecast import remember, show_forecast
 from privaudit.cli.inputs import (
     Parts,
-    attack_names,
+    check_attacks,
     check_places,
     find_device,
     load_candidate,
     load_parts,
     sources_of,
-), workers_for
+    workers_for,
+)
 from privaudit.cli.terminal import Announcer, leave, show
 from privaudit.errors import InputError
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from privaudit.runs import RunFolder
     from privaudit.store import Store
     from privaudit.synthesizer import Synthesizer
+
 
 @dataclass(frozen=True)
 class Places:
@@ -76,7 +79,7 @@ def carry_out(configuration: Configuration, places: Places) -> None:
     rules = load_policy(configuration.policy)
     attacks = _attacks(configuration)
     if "similarity" not in configuration.skip:
-        _check_weights(places)
+        check_weights(places)
     engines = {one.name: _engine(one) for one in configuration.candidates if one.synthesizer is not None}
     with Announcer(places.quiet) as announce:
         parts = load_parts(configuration.data, configuration.seed, announce)
@@ -105,7 +108,7 @@ def do(job: Job, rules: Policy, places: Places, announce: Announcer) -> AuditRec
     store = Store(places.store)
     if places.forecast or places.time_limit is not None:
         ready = job.ready.values()
-        show_forecast(job.plan, ready, job.engines, job.releases, store, places.time_limit, announce)
+        show_forecast(job.plan, ready, job.engines, job.releases, rules, store, places.time_limit, announce)
     facts = job.plan.facts(job.releases)
     with open_run(places.out, facts) as run:
         run.write_json(MANIFEST, {"sources": dict(job.given), "store": str(places.store), "plan": facts})
@@ -141,13 +144,14 @@ def _attacks(configuration: Configuration) -> dict[str, dict[str, Any]]:
     from privaudit.plugins import ATTACKS, installed, make_attack
 
     chosen = configuration.attacks or {name: {} for name in installed(ATTACKS)}
-    for name in attack_names(",".join(chosen)):
-        if chosen[name]:
-            make_attack(name, dict(chosen[name]))
+    check_attacks(chosen)
+    for name, settings in chosen.items():
+        if settings:
+            make_attack(name, dict(settings))
     return {name: dict(chosen[name]) for name in sorted(chosen)}
 
 
-def _check_weights(places: Places) -> None:
+def check_weights(places: Places) -> None:
     """Raise InputError for a damaged backbone before long work, not after it."""
     from privaudit.weights import KNOWN, default_store, stored
 
@@ -210,8 +214,11 @@ def _made(name: str, engine: Synthesizer, plan: Plan, run: RunFolder, store: Sto
         device=plan.device,
         workers=plan.workers,
         announce=announce,
+        classes=len(plan.members.class_names),
     )
     folder = run.private / RELEASES / name
+    for unfinished in folder.parent.glob(f".{name}.*.partial"):  # of a run that was killed; this one holds the lock
+        shutil.rmtree(unfinished)
     if not folder.exists():
         write_release(release, plan.members.class_names, folder)
     published, data = load_release(folder)

@@ -75,14 +75,13 @@ def run(
         carry_out(found, places)
 
 
-def name(text: str) -> str:
-    """The name of a plugin, as it is; the help shows what this function is called."""
-    return text
+class Name(str):
+    """The name of a plugin; the help shows what this class is called."""
 
 
 def synthesize(
     engine: Annotated[
-        str, typer.Argument(metavar="ENGINE", parser=name, help="The synthesizer (see: privaudit plugins).")
+        Name, typer.Argument(metavar="ENGINE", parser=Name, help="The synthesizer (see: privaudit plugins).")
     ],
     members: Annotated[str, typer.Option(metavar="DATA", help="The private images.")],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the candidate goes; must not exist yet.")],
@@ -134,6 +133,7 @@ def synthesize(
                 device=find_device(device.value),
                 workers=workers_for(device.value, workers),
                 announce=announce,
+                classes=len(found.class_names),
             )
             write_release(release, found.class_names, out)
         typer.echo(f"candidate: {out} ({len(release.images):,} images, not audited yet)")
@@ -142,13 +142,13 @@ def synthesize(
 
 
 def _settings(texts: list[str]) -> dict[str, object]:
-    """Settings from KEY=VALUE, values as in YAML, keys with dots for what is within."""
+    """Settings from KEY=VALUE, values as in YAML, keys with dots for what is within; of two values the last counts."""
     import yaml
 
     found: dict[str, object] = {}
     for text in texts:
         key, equals, value = text.partition("=")
-        if not equals or not key:
+        if not equals or not all(key.split(".")):
             raise InputError(f"--set needs KEY=VALUE; found '{text}'.")
         place = found
         *above, last = key.split(".")
@@ -157,6 +157,8 @@ def _settings(texts: list[str]) -> dict[str, object]:
             if not isinstance(inner, dict):
                 raise InputError(f"--set '{text}': '{part}' was given a value before.")
             place = inner
+        if isinstance(place.get(last), dict):
+            raise InputError(f"--set '{text}': parts of '{last}' were given a value before.")
         try:
             place[last] = yaml.safe_load(value)
         except yaml.YAMLError:

@@ -18,7 +18,7 @@ from PIL import Image
 from processes import AUDIT, command, environment, run, write_images, write_small_audit
 
 SHARED = ["audit.json", "junit.xml", "metrics.json", "report.html", "summary.md"]
-QUICK = ("--policy", "small.yaml", "--effort", "quick", "--workers", "0")
+QUICK = ("--policy", "small.yaml", "--effort", "quick", "--workers", "0", "--skip", "utility")
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +214,7 @@ def test_share_gives_nothing_away(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_demo(tmp_path: Path) -> None:
-    done = run(tmp_path, "audit", "--demo")
+    done = run(tmp_path, "audit", "--demo", "--skip", "utility")
     assert done.returncode == 1, done.stderr
     assert done.stdout.startswith("FAIL: digits-with-planted-members (policy: demo)\n")
     assert "5 members are released unchanged" in done.stdout

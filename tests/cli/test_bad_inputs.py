@@ -103,7 +103,7 @@ def test_folders(folder: Path, case: str) -> None:
 
 
 @pytest.mark.parametrize("role", ["controls", "release"])
-def test_the_message_says_which_option_is_meant(folder: Path, role: str) -> None:
+def test_the_message_says_which_part_is_meant(folder: Path, role: str) -> None:
     _truncated(write_images(folder / "bad"))
     options = {"members": "good", "controls": "good", "release": "good", role: "bad"}
     arguments = [word for option, source in options.items() for word in (f"--{option}", source)]
@@ -111,7 +111,7 @@ def test_the_message_says_which_option_is_meant(folder: Path, role: str) -> None
         write_images(folder / "others", seed=3)
         arguments[3] = "others"
     said = refused(folder, "audit", *arguments, message="truncated")
-    assert said.startswith(f"--{role}: ")
+    assert said.startswith(f"{role}: ")
 
 
 U8 = np.zeros((4, 8, 8), np.uint8)
@@ -160,7 +160,7 @@ def test_label_mismatch(folder: Path) -> None:
 def test_same_images_for_two_options(folder: Path) -> None:
     write_images(folder / "release", seed=5)
     sources = ("--members", "good", "--controls", "good", "--release", "release")
-    refused(folder, "audit", *sources, message="--members and --controls have 4 images in common")
+    refused(folder, "audit", *sources, message="The members and the controls have 4 images in common")
 
 
 def test_groups_on_one_side_only(folder: Path) -> None:
@@ -188,11 +188,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "missing policy": ("audit --members good --release good --policy none.yaml", "'none.yaml' does not exist"),
     "no policy": ("audit --members good --release good --policy defualt", "Allowed: default, demo"),
     "policy that is no YAML": ("audit --members good --release good --policy bad.yaml", "not valid YAML"),
-    "unusable name": ("audit --members good --release good --name a/b", "--name 'a/b' is not usable"),
+    "unusable name": ("audit --members good --release good --name a/b", "The name 'a/b' is not usable"),
     "out is a file": ("audit --members good --release good --out policy.yaml", "is a file"),
     "out holds other files": ("audit --members good --release good --out .", "holds other files"),
-    "out in the members": ("audit --members good --release good --out good/run", "lies in the folder of --members"),
-    "store in the release": ("audit --members x --release good --store good/a/s", "lies in the folder of --release"),
+    "out in the members": ("audit --members good --release good --out good/run", "lies in the folder of the members"),
+    "store in the release": (
+        "audit --members x --release good --store good/a/s",
+        "lies in the folder of the release 'candidate'",
+    ),
     "store in share": ("audit --members good --release good --out o --store o/share/s", "meant to be passed on"),
     "window": ("audit --members good --release good --window 5", "two numbers LOW,HIGH"),
     "window upside down": ("audit --members good --release good --window 9,5", "LOW below HIGH"),
