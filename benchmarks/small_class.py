@@ -94,7 +94,7 @@ def main() -> None:
             error = aucs.std(ddof=1) / np.sqrt(len(aucs))
             summary[f"{name}, {what}"] = {
                 "auc": float(aucs.mean()),
-                "auc_low": float(aucs.mean() - 2.365 * error),  # t quantile, 9 degrees of freedom
+                "auc_low": float(aucs.mean() - 2.365 * error),  # t quantile, 7 degrees of freedom
                 "auc_high": float(aucs.mean() + 2.365 * error),
                 "before_all": sum(row[name][what]["before_all"] for row in rows),
                 "expected_by_chance": float(sum(FEW / (row[name][what]["controls"] + 1) for row in rows)),
