@@ -24,6 +24,7 @@ from benchmarks.recording import write_result
 from privaudit import seeds
 from privaudit.attack import Context, Seen
 from privaudit.data.builtin import load_digits
+from privaudit.images import concatenate
 from privaudit.plugins import make_attack
 from privaudit.splits import random_split
 from privaudit.store import Store
@@ -61,20 +62,28 @@ def one(seed: int, root: Path) -> dict[str, Any]:
         attack = make_attack(name, {})
         own = Context(seeds.generator(seed, name), reference=reference.images)
         seen = Seen({"pixels": release.images.pixels, "labels": release.images.labels})
-        scores = [attack.attack(seen, images, own).scores for images in (members, controls.images)]
+        # One pile, in random order: scores of two piles need not be on one scale.
+        pile = concatenate([members, controls.images])
+        order = seeds.generator(seed, "pile").permutation(len(pile))
+        shuffled = attack.attack(seen, pile.take(order), own).scores
+        if shuffled is None:
+            raise SystemExit(f"{name} gave no scores")
+        scores = np.empty(len(pile))
+        scores[order] = shuffled
         found[name] = {
-            what: _ranks(scores, members.labels, controls.images.labels, label)
+            what: _ranks(scores[: len(members)], scores[len(members) :], members.labels, controls.images.labels, label)
             for what, label in (("small class", SMALL), ("large class", LARGE))
         }
     return found
 
 
 def _ranks(
-    scores: list[NDArray[np.float64] | None], members: NDArray[np.int64], controls: NDArray[np.int64], label: int
+    ours: NDArray[np.float64],
+    theirs: NDArray[np.float64],
+    members: NDArray[np.int64],
+    controls: NDArray[np.int64],
+    label: int,
 ) -> dict[str, Any]:
-    ours, theirs = scores
-    if ours is None or theirs is None:
-        raise SystemExit("the attack gave no scores")
     mine, others = ours[members == label][:FEW], theirs[controls == label]
     wins = (mine[:, None] > others).mean() + 0.5 * (mine[:, None] == others).mean()
     return {"auc": float(wins), "before_all": int((mine > others.max()).sum()), "controls": len(others)}
