@@ -41,11 +41,12 @@ def one(seed: int, root: Path) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(1)
-    pool, controls, reference = random_split(load_digits(), [600, 700, 300], seeds.generator(seed, "small class"))
-    labels = pool.images.labels
-    others = [np.flatnonzero(labels == label)[:45] for label in range(10) if label != SMALL]
-    rows = np.concatenate([*others, np.flatnonzero(labels == SMALL)[:FEW]])
-    members = pool.images.take(rows)
+    rng = seeds.generator(seed, "small class")
+    dealt, controls, reference = random_split(load_digits(), [600, 700, 300], rng)
+    pool = dealt.images.take(rng.permutation(len(dealt)))  # a part keeps the order of its source, which is by writers
+    counts = {label: FEW if label == SMALL else 45 for label in range(10)}
+    rows = [np.flatnonzero(pool.labels == label)[:count] for label, count in counts.items()]
+    members = pool.take(np.concatenate(rows))
     engine = BNMatching(teacher=DIGITS_TEACHER, steps=500, roll=1)
     release = synthesize(
         engine,
