@@ -83,7 +83,7 @@ class Loops:
         self.noise = torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(device)
         mean, std = (part.to(device)[:, None, None] for part in (network.mean, network.std))
         self.bounds = -mean / std, (1 - mean) / std
-        bare = copy.deepcopy(network.body).to(torch.bfloat16).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        bare = copy.deepcopy(network.body).to(torch.bfloat16).to(memory_format=torch.channels_last)  # type: ignore[call-overload,unused-ignore]
 
         def bare_loss(images: Tensor) -> Tensor:
             ready = images.to(torch.bfloat16).contiguous(memory_format=torch.channels_last)

@@ -34,7 +34,7 @@ class _Tap(nn.Module):
         self.owner, self.settings = owner, settings
 
     def forward(self, y: Tensor) -> Tensor:
-        y, mean, square = Moments.apply(y, self.settings["groups"], self.settings["kernels"])  # type: ignore[no-untyped-call]
+        y, mean, square = Moments.apply(y, self.settings["groups"], self.settings["kernels"])  # type: ignore[no-untyped-call,unused-ignore]
         self.owner.append((mean, square))
         return y
 
@@ -70,7 +70,7 @@ class MatchedNetwork:
                 f"The network '{network.architecture.name}' cannot be traced ({error}). Choose another teacher."
             ) from error
         self.layers, inverses = self._rewrite(graph, norms)
-        self._graph = graph.to(device).to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._graph = graph.to(device).to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload,unused-ignore]
         self._factor = torch.cat([factor for factor, _ in inverses]).to(device)
         self._offset = torch.cat([offset for _, offset in inverses]).to(device)
         sizes = [norms[name].num_features for name in self.layers]
