@@ -59,8 +59,8 @@ def check_fits(
     largest = int(_RESERVE * free / each)
     if batch > largest:
         raise InputError(
-            f"A batch of {batch:,} images of {height} x {width} pixels does not fit: with {architecture.name} each takes "
-            f"{each / 2**20:.2g} MiB, and {free / 2**20:,.0f} MiB are free for each process. "
+            f"A batch of {batch:,} images of {height} x {width} pixels does not fit: with {architecture.name} each "
+            f"takes {each / 2**20:.2g} MiB, and {free / 2**20:,.0f} MiB are free for each process. "
             + (f"The largest batch_size that fits is {largest}." if largest else "Not even one image fits.")
         )
 
