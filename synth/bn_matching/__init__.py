@@ -88,9 +88,7 @@ class BNMatching(Settings):
                 f"{len(wanted)}, found {self.batch_size}."
             )
         if self.statistics == "global":
-            parts = -(-sum(wanted.values()) // self.batch_size)
-            cut = {label: _parts(count, parts) for label, count in wanted.items()}
-            batches = [{str(label): counts[part] for label, counts in cut.items()} for part in range(parts)]
+            batches = _mixed_runs(wanted, self.batch_size)
         else:
             batches = _equal_runs(wanted, self.batch_size)
         return [_shard(f"mixed part {number}", counts) for number, counts in enumerate(batches)]
@@ -191,6 +189,17 @@ def _parts(count: int, number: int) -> list[int]:
     """A count cut into so many nearly equal parts."""
     edges = [round(place * count / number) for place in range(number + 1)]
     return [end - start for start, end in pairwise(edges)]
+
+
+def _mixed_runs(wanted: dict[int, int], batch_size: int) -> list[dict[str, int]]:
+    """Nearly equal batches, the classes in each as near to their shares of the whole as whole numbers allow."""
+    labels = np.concatenate([np.full(count, label) for label, count in wanted.items()])
+    places = np.concatenate([(np.arange(count) + 0.5) / count for count in wanted.values()])
+    dealt = labels[np.lexsort((labels, places))]
+    ends = np.cumsum(_parts(len(dealt), -(-len(dealt) // batch_size)))
+    return [
+        {str(label): int((batch == label).sum()) for label in np.unique(batch)} for batch in np.split(dealt, ends[:-1])
+    ]
 
 
 def _equal_runs(wanted: dict[int, int], batch_size: int) -> list[dict[str, int]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from matching_examples import images
 from pydantic import ValidationError
@@ -54,6 +54,7 @@ def test_is_a_synthesizer_with_a_line_on_every_setting() -> None:
 
 
 @settings(max_examples=60, deadline=None)
+@example([5, 5], "global", 5, None)
 @given(
     st.lists(st.integers(0, 40), min_size=1, max_size=5).filter(any),
     st.sampled_from(["class", "mix", "global"]),
