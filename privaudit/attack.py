@@ -42,10 +42,31 @@ class Sight(StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
+class Source:
+    """What only the runner learns of the victim's half: the truth that a mediated attack is measured by.
+
+    rows: int64 [N], the released images that can be recovered. victim: int64 [N], which victim used each; recovered
+        images are matched within their victim. counts: figures of the victim's own, by name: how many of how many.
+    """
+
+    rows: NDArray[np.int64]
+    victim: NDArray[np.int64]
+    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.rows.ndim != 1 or self.rows.shape != self.victim.shape:
+            raise InputError(f"A source needs one victim per row; found {self.rows.shape} and {self.victim.shape}.")
+
+
+@dataclass(frozen=True, eq=False)
 class Seen:
-    """All that the attacker receives: named arrays, nothing else. The runner stores it between the two halves."""
+    """All that the attacker receives: named arrays, nothing else. The runner stores it between the two halves.
+
+    source: kept by the runner and never handed to the attacker, who finds None here.
+    """
 
     arrays: Mapping[str, NDArray[Any]]
+    source: Source | None = None
 
     @cached_property
     def images(self) -> Images:
@@ -61,16 +82,20 @@ class Evidence:
 
     scores: float64 [N suspects], higher = surer that this one was used; NaN = no opinion, ranked last as one tie.
     recovered: reconstructed images; the core then scores the suspects by closeness to them.
+    victim: int64 [N recovered], from which victim each came (see `Source`); None: all from victim 0.
     diagnostics: the attacker's own losses, never the truth.
     """
 
     scores: NDArray[np.float64] | None = None
     recovered: Images | None = None
+    victim: NDArray[np.int64] | None = None
     diagnostics: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.scores is None) == (self.recovered is None):
             raise InputError("Evidence needs exactly one of scores and recovered.")
+        if self.victim is not None and (self.recovered is None or self.victim.shape != (len(self.recovered),)):
+            raise InputError("Evidence names one victim per recovered image, or none.")
 
 
 def no_progress(stage: str, share: float) -> None:

@@ -29,6 +29,9 @@ BASELINE = "privaudit.cells:baseline"
 EXPOSE = "privaudit.cells:expose"
 ATTACK = "privaudit.cells:attack"
 
+KEPT = "kept: "
+"""How the names begin of what the victim's half tells the runner, not the attacker."""
+
 
 def _images(arrays: Arrays) -> Images:
     return Images(arrays["pixels"], arrays["labels"])
@@ -73,12 +76,20 @@ def baseline(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arra
 
 
 def expose(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
-    """The victim's half: inputs {'release'} to what is seen."""
+    """The victim's half: inputs {'release'} to what is seen, and to what the runner keeps (names with `KEPT`)."""
     attacker = make_attack(arguments["attack"], dict(arguments["settings"]))
     released = inputs["release"]
     release = Release(_images(released), soft_labels=released.get("soft_labels"))
-    world = context(arguments, attacker.name, "expose")
-    return dict(attacker.expose(release, world).arrays)
+    seen = attacker.expose(release, context(arguments, attacker.name, "expose"))
+    taken = sorted(name for name in seen.arrays if name.startswith(KEPT))
+    if taken:
+        raise InputError(f"The attack '{attacker.name}' may not name what is seen '{taken[0]}': the runner does.")
+    results = dict(seen.arrays)
+    if seen.source is not None:
+        results[f"{KEPT}rows"], results[f"{KEPT}victim"] = seen.source.rows, seen.source.victim
+        for name, count in seen.source.counts.items():
+            results[f"{KEPT}count {name}"] = np.asarray(count, dtype=np.int64)
+    return results
 
 
 def attack(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
@@ -101,4 +112,6 @@ def attack(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays
         results[f"diagnostic {name}"] = np.asarray(value, dtype=np.float64)
     if evidence.recovered is not None:
         results["recovered pixels"] = evidence.recovered.pixels
+        count = len(evidence.recovered)
+        results["recovered victim"] = np.zeros(count, np.int64) if evidence.victim is None else evidence.victim
     return results

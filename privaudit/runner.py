@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from privaudit import seeds
 from privaudit.arms import class_counts, like
 from privaudit.attack import Attack, ReleaseAttack, holds_release
-from privaudit.cells import ATTACK, EXPOSE
+from privaudit.cells import ATTACK, EXPOSE, KEPT
 from privaudit.evidence import Scores
 from privaudit.execution import Failure, Task, run
 from privaudit.forecast import Speeds, attack_work
@@ -183,7 +183,8 @@ class Runner:
             if isinstance(shown, Failure):
                 failures[cell.release, cell.attack] = shown
                 continue
-            inputs = {"seen": dict(shown.arrays), "suspects": cell.pile.stored, "reference": self.reference}
+            handed = {name: digest for name, digest in shown.arrays.items() if not name.startswith(KEPT)}
+            inputs = {"seen": handed, "suspects": cell.pile.stored, "reference": self.reference}
             task = self._task(cell, ATTACK, inputs)
             if task.key not in tasks:
                 todo.append(task)
