@@ -30,7 +30,7 @@ from privaudit.images import Images, concatenate
 from privaudit.learning import Architecture, Network, Recipe, Training, accuracy, logits, trained
 from privaudit.learning.networks import load_body
 from privaudit.manifest import result_facts
-from privaudit.runner import put_images
+from privaudit.piles import put_images
 from privaudit.splits import random_split
 from privaudit.store import Arrays, Store
 from privaudit.synth.bn_matching import BNMatching

@@ -17,12 +17,13 @@ from privaudit.identical import identical_copies
 from privaudit.images import Images, concatenate
 from privaudit.manifest import commit, processor, result_facts, versions
 from privaudit.measuring import measure
+from privaudit.piles import put_images
 from privaudit.plan import Announce, Candidate, Plan, member_id, release_id, settings_of
 from privaudit.plugins import make_attack
 from privaudit.policy import Policy
 from privaudit.pools import Pools, make_pools
 from privaudit.record import BlindBaseline, DataRecord, Exchangeability, IdenticalPair, Unit, without_paths
-from privaudit.runner import Runner, put_images
+from privaudit.runner import Runner
 from privaudit.store import Arrays, Store, key_of
 
 __all__ = ["Announce", "Candidate", "Plan", "collect", "member_id", "release_id", "settings_of"]
@@ -181,7 +182,8 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
     for facts_, candidate in zip(releases, plan_.candidates, strict=True):
         attacks = []
         for name, attack in runner.attacks.items():
-            _, seconds, failure = results[facts_.name, name]
+            outcome = results[facts_.name, name]
+            failure = outcome.failure
             attacks.append(
                 AttackFacts(
                     name=name,
@@ -190,7 +192,8 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
                     family="holds_release" if holds_release(attack) else "mediated",
                     threat_model=attack.threat_model,
                     reach=attack.reach(len(candidate.release.images)),
-                    seconds=seconds,
+                    seconds=outcome.seconds,
+                    recoveries=dict(outcome.recoveries),
                     failure=None if failure is None else without_paths(failure.message),
                     trace=None if failure is None else failure.trace,
                 )
@@ -210,7 +213,11 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
         "attacked": True,
     }
     facts = facts.model_copy(update=attacked)
-    return AuditEvidence(facts, {place: scores for place, (scores, _, _) in results.items() if scores is not None})
+    return AuditEvidence(
+        facts,
+        {place: outcome.scores for place, outcome in results.items() if outcome.scores is not None},
+        {place: outcome.galleries for place, outcome in results.items() if outcome.galleries},
+    )
 
 
 def _step(store: Store, label: str, function: str, arguments: dict[str, Any], inputs: dict[str, Any]) -> Arrays:

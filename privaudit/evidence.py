@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from privaudit.record import (
     Exchangeability,
     Family,
     IdenticalPair,
+    Recovery,
     ScanFinding,
     Similarity,
     Statistic,
@@ -33,6 +34,7 @@ from privaudit.store import atomic_file
 from privaudit.utility.record import UtilityRecord
 
 FACTS = "evidence.json"
+SCORES, GALLERY = "scores", "pictures"
 
 Scores = Mapping[str, NDArray[np.float64]]
 """Scores per unit of one attack on one release.
@@ -42,6 +44,10 @@ Scores = Mapping[str, NDArray[np.float64]]
     plant KIND, plant KIND controls                      the planted units, and the controls (fresh ones included)
                                                          scored in the same run
 """
+
+
+Gallery = Mapping[str, NDArray[np.uint8]]
+"""Pixels of a few recovered images, their source, the nearest member and the nearest control, row by row."""
 
 
 class AttackFacts(Settings):
@@ -55,6 +61,7 @@ class AttackFacts(Settings):
     reach: int | None
     seconds: float
     failure: str | None
+    recoveries: dict[str, Recovery] = Field(default_factory=dict, description="by arm; mediated attacks")
     trace: str | None = None
 
 
@@ -91,20 +98,32 @@ class AuditFacts(Settings):
 
 @dataclass(frozen=True, eq=False)
 class AuditEvidence:
-    """Facts, and the scores by (release name, attack name)."""
+    """Facts, and by (release name, attack name) the scores, and by arm the pictures of what was recovered."""
 
     facts: AuditFacts
     scores: Mapping[tuple[str, str], Scores]
+    galleries: Mapping[tuple[str, str], Mapping[str, Gallery]] = field(default_factory=dict)
 
 
 def save(evidence: AuditEvidence, folder: Path) -> None:
     """Write the evidence into a private folder; the facts come last."""
     folder.mkdir(parents=True, exist_ok=True)
     for (release, attack), scores in evidence.scores.items():
-        with atomic_file(folder / _file(evidence.facts, release, attack)) as partial, partial.open("wb") as file:
+        with (
+            atomic_file(folder / _file(evidence.facts, release, attack, SCORES)) as partial,
+            partial.open("wb") as file,
+        ):
             np.savez_compressed(file, **scores)  # type: ignore[arg-type]
+    for (release, attack), arms in evidence.galleries.items():
+        pixels = {f"{arm} {name}": values for arm, gallery in arms.items() for name, values in gallery.items()}
+        _write(folder / _file(evidence.facts, release, attack, GALLERY), pixels)
     with atomic_file(folder / FACTS) as partial:
         partial.write_text(json.dumps(evidence.facts.model_dump(mode="json"), indent=1, sort_keys=True))
+
+
+def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    with atomic_file(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def load(folder: Path) -> AuditEvidence:
@@ -121,27 +140,39 @@ def load(folder: Path) -> AuditEvidence:
             f"The evidence of this run cannot be read ({str(error).splitlines()[0]}). Start its audit again."
         ) from None
     scores: dict[tuple[str, str], Scores] = {}
+    galleries: dict[tuple[str, str], Mapping[str, Gallery]] = {}
     for release in facts.releases:
         for attack in release.attacks:
-            path = folder / _file(facts, release.name, attack.name)
             if attack.failure is None and facts.attacked:
-                scores[release.name, attack.name] = _read(path, len(facts.member_ids))
-    return AuditEvidence(facts, scores)
+                path = folder / _file(facts, release.name, attack.name, SCORES)
+                scores[release.name, attack.name] = _read(path, ("release members", len(facts.member_ids)))
+            if attack.recoveries:
+                path = folder / _file(facts, release.name, attack.name, GALLERY)
+                galleries[release.name, attack.name] = _by_arm(_read(path), attack.recoveries)
+    return AuditEvidence(facts, scores, galleries)
 
 
-def _read(path: Path, n_members: int) -> Scores:
+def _read(path: Path, expected: tuple[str, int] | None = None) -> dict[str, NDArray[Any]]:
+    """All arrays of a file. expected: one of them, and its length."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            scores = {name: arrays[name] for name in arrays.files}
-        if len(scores["release members"]) != n_members:
+            found = {name: arrays[name] for name in arrays.files}
+        if expected is not None and len(found[expected[0]]) != expected[1]:
             raise ValueError("they belong to another run")
     except (OSError, ValueError, LookupError, EOFError, NotImplementedError, zlib.error, zipfile.BadZipFile) as error:
         raise InputError(
-            f"The scores in '{path.name}' of this run are missing or damaged ({error}). Start its audit again."
+            f"The file '{path.name}' of this run is missing or damaged ({error}). Start its audit again."
         ) from None
-    return scores
+    return found
 
 
-def _file(facts: AuditFacts, release: str, attack: str) -> str:
+def _by_arm(arrays: Mapping[str, NDArray[Any]], arms: Iterable[str]) -> dict[str, Gallery]:
+    return {
+        arm: {name.removeprefix(f"{arm} "): array for name, array in arrays.items() if name.startswith(f"{arm} ")}
+        for arm in arms
+    }
+
+
+def _file(facts: AuditFacts, release: str, attack: str, what: str) -> str:
     names = [part.name for part in facts.releases]
-    return f"scores-{names.index(release):02d}-{attack}.npz"
+    return f"{what}-{names.index(release):02d}-{attack}.npz"

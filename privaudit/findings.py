@@ -10,6 +10,7 @@ import numpy as np
 
 from privaudit import seeds
 from privaudit.evidence import AttackFacts, Scores
+from privaudit.mediated import mediated_reasons
 from privaudit.record import (
     ArmRecord,
     AttackRecord,
@@ -24,7 +25,7 @@ from privaudit.record import (
 from privaudit.statistics.detection import Detection, detect, holm, two_sided
 from privaudit.statistics.exposure import auc_estimate, exposed_share, leakage, suspected_list, tpr_estimate
 from privaudit.statistics.power import Innocent, detection_limit, power_curve
-from privaudit.statistics.reach import detectable_share, endpoint, hits_at
+from privaudit.statistics.reach import endpoint, hits_at
 from privaudit.statistics.rule import ALPHA_FAIL, Reasons, Rule, apply_rule
 from privaudit.statistics.tally import TOP_K, Tally, placements, tally
 
@@ -91,13 +92,12 @@ def _judge_arm(
     elif reasons.inconclusive[0]:
         verdict = "inconclusive"
     hits = None
-    if case.facts.family == "mediated":
-        reach = endpoint(case.facts.reach, len(members), len(controls))
-        if reach is not None:
-            hits, hits_p = hits_at(members, controls, reach, unit)
-            verdict = "fail" if hits_p * rule.family <= ALPHA_FAIL else "pass"
-        elif verdict == "inconclusive":  # a mediated attack can fail a release or be silent
-            verdict = "pass"
+    if case.facts.family == "mediated":  # it can fail a release or be silent
+        if case.facts.reach is not None and case.facts.reach <= len(members) + len(controls):
+            hits, hits_p = hits_at(members, controls, case.facts.reach, unit)
+            if endpoint(case.facts.reach, len(members), len(controls)) is not None:
+                verdict = "fail" if hits_p * rule.family <= ALPHA_FAIL else "pass"
+        verdict = "fail" if verdict == "fail" else "pass"
     record = ArmRecord(
         verdict=verdict,
         p=float(detection.p[0]),
@@ -110,6 +110,7 @@ def _judge_arm(
         auc_p=float(detection.auc_p[0]),
         tpr_at_1pct_fpr=tpr_estimate(counts, unit),
         hits_at_reach=hits,
+        recovery=case.facts.recoveries.get(arm),
     )
     return _Judged(record, counts, reasons)
 
@@ -224,7 +225,7 @@ def find(
             reasons.append(f"it did not finish: {facts.failure or 'no scores'}")
         else:
             verdict = release.record.verdict
-            reasons = _arm_reasons(release, rule) if holds else _mediated_reasons(release, facts, rule)
+            reasons = _arm_reasons(release, rule) if holds else mediated_reasons(arms, facts, rule)
             exposed = exposed_share(release.record.tpr_at_1pct_fpr)
             members, controls = arm_scores(case.scores, "release")
             placed = placements(members, controls)
@@ -261,15 +262,3 @@ def find(
             )
         )
     return records
-
-
-def _mediated_reasons(judged: _Judged, facts: AttackFacts, rule: Rule) -> list[str]:
-    record = judged.record
-    if record.verdict == "fail":
-        return ["its best-scored suspects are members more often than chance allows"]
-    share = None
-    if record.hits_at_reach is not None and facts.reach is not None:
-        share = detectable_share(facts.reach, record.auc.n_members, record.auc.n_controls)
-    if share is None:
-        return ["silent; with this reach it could not have shown a leak of any size"]
-    return [f"silent; it would have found at least {_percent(share)} verbatim copies with 95 % power"]

@@ -16,12 +16,13 @@ from privaudit.execution import Failure, Task, run
 from privaudit.forecast import Speeds, measure_work
 from privaudit.images import Images
 from privaudit.manifest import result_facts
+from privaudit.piles import put_images
 from privaudit.plan import Announce, Candidate, Measure, Plan, within
 from privaudit.pools import Pools
 from privaudit.record import Similarity, Statistic, without_paths
-from privaudit.runner import put_images
 from privaudit.store import Arrays, Entry, Store
 from privaudit.utility.record import UtilityRecord
+from privaudit.weights import stored_backbones
 
 _SIMILARITY = "privaudit.measuring:similarity_task"
 _UTILITY = "privaudit.utility:utility_task"
@@ -116,17 +117,8 @@ def _similarity(
 ) -> Task:
     arguments = {"seed": plan_.seed, "weights": None if plan_.weights is None else str(plan_.weights)}
     inputs = {"release": released, "members": members, "controls": controls}
-    facts = {"version": _VERSION, "backbones": backbones(plan_.weights), **result_facts("cpu")}
+    facts = {"version": _VERSION, "backbones": stored_backbones(plan_.weights), **result_facts("cpu")}
     return Task(f"similarity of {candidate.name}", _SIMILARITY, arguments, inputs, facts)
-
-
-def backbones(weights: Path | None) -> dict[str, str]:
-    """Hashes of the backbones in a weight store, by name. Raises InputError for a damaged one."""
-    from privaudit import weights as store
-
-    if weights is None:
-        return {}
-    return {name: found.sha256 for name in store.KNOWN if (found := store.stored(name, weights)) is not None}
 
 
 def _utility(

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from privaudit.attack import Settings
-from privaudit.utility.record import UtilityRecord
+from privaudit.utility.record import Measured, UtilityRecord
 
 SCHEMA = 1
 
@@ -52,6 +52,35 @@ class Count(Settings):
     p: float
 
 
+class Similarity(Settings):
+    """Law of a nearest-neighbour statistic for released images and for held-out real ones.
+
+    name: the statistic with its parameters. place: share of the held-out pairs that are more alike than half of the
+    released ones.
+    """
+
+    name: str
+    release: dict[str, float]
+    controls: dict[str, float]
+    place: Estimate
+
+
+class Recovery(Settings):
+    """What a mediated attack recovered in one arm. It describes; the verdict comes from the ranking of suspects."""
+
+    images: int = Field(description="recovered images")
+    victims: int = Field(description="victims that they came from")
+    own: Measured = Field(description="share that lies nearer to its own source than to any decoy")
+    own_chance: float = Field(description="the same by chance")
+    decoys: float = Field(description="mean number of decoys: images of the same class that the victim did not use")
+    own_psnr: Measured = Field(description="median PSNR in dB to the own source, matched one to one within victims")
+    nearest_is_member: Measured = Field(description="share whose nearest suspect is a member")
+    nearest_is_member_chance: float = Field(description="the same by chance: the share of members among suspects")
+    similarity: dict[Statistic, Similarity | None] = Field(description="to the nearest member, beside controls")
+    counts: dict[str, Measured] = Field(description="the victim's own figures")
+    diagnostics: dict[str, float] = Field(description="the attacker's own figures, chosen without the truth")
+
+
 class ArmRecord(Settings):
     """One attack against one arm."""
 
@@ -64,6 +93,7 @@ class ArmRecord(Settings):
     auc_p: float = Field(description="one-sided p value of the AUC")
     tpr_at_1pct_fpr: Estimate
     hits_at_reach: Estimate | None = Field(description="share of members among the k best-scored; mediated attacks")
+    recovery: Recovery | None = Field(None, description="what a mediated attack recovered; None for other attacks")
 
 
 class ExposedShare(Settings):
@@ -127,19 +157,6 @@ class ScanFinding(Settings):
     sentence: str
     count: int
     examples: tuple[str, ...] = Field(description="neutral ids of released images, at most five")
-
-
-class Similarity(Settings):
-    """Law of a nearest-neighbour statistic for released images and for held-out real ones.
-
-    name: the statistic with its parameters. place: share of the held-out pairs that are more alike than half of the
-    released ones.
-    """
-
-    name: str
-    release: dict[str, float]
-    controls: dict[str, float]
-    place: Estimate
 
 
 class ReleaseRecord(Settings):

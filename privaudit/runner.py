@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,34 +15,17 @@ from privaudit.cells import ATTACK, EXPOSE, KEPT
 from privaudit.evidence import Scores
 from privaudit.execution import Failure, Task, run
 from privaudit.forecast import Speeds, attack_work
-from privaudit.images import Images, concatenate
+from privaudit.images import concatenate
 from privaudit.manifest import result_facts
+from privaudit.piles import Pile, put_images, put_release, shuffled
 from privaudit.plan import Announce, Candidate, Plan, settings_of
 from privaudit.plants import Planting, plan, planted
 from privaudit.plugins import make_attack
 from privaudit.pools import Pools
-from privaudit.release import Release
+from privaudit.record import Recovery
+from privaudit.recovery import measurable, read_recovery, recovery
 from privaudit.statistics.units import unit_scores
-from privaudit.store import Entry, Store
-
-
-@dataclass(frozen=True, eq=False)
-class _Pile:
-    """Shuffled suspects in the store, and where each part's rows went. Only the runner has this."""
-
-    stored: dict[str, str]
-    order: NDArray[np.int64]
-    parts: tuple[str, ...]
-    ends: NDArray[np.int64]
-
-    def scores(self, shuffled: NDArray[np.float64], part: str) -> NDArray[np.float64]:
-        """The scores of one part, in the order of its rows."""
-        straight = np.empty_like(shuffled)
-        straight[self.order] = shuffled
-        place = self.parts.index(part)
-        start = self.ends[place - 1] if place else 0
-        return straight[start : self.ends[place]]
-
+from privaudit.store import Arrays, Entry, Store
 
 _SHOWN = {"release": "the candidate", "raw": "the members themselves", "fresh": "images that nobody used"}
 
@@ -53,26 +37,25 @@ class _Cell:
     release: str
     attack: str
     arm: str
-    pile: _Pile
+    pile: Pile
     stored: dict[str, str]
     planting: Planting | None = None
-
-
-def put_images(store: Store, images: Images) -> dict[str, str]:
-    """Keep pixels and labels; their hashes by name."""
-    return {"pixels": store.put_array(images.pixels), "labels": store.put_array(images.labels)}
-
-
-def _put_release(store: Store, release: Release) -> dict[str, str]:
-    stored = put_images(store, release.images)
-    if release.soft_labels is not None:
-        stored["soft_labels"] = store.put_array(release.soft_labels)
-    return stored
 
 
 def _only_holds(attack: Attack) -> bool:
     """Whether all the attacker sees is the release as it is."""
     return isinstance(attack, ReleaseAttack) and type(attack).expose is ReleaseAttack.expose
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What one attack on one release came to. scores: None where it failed. galleries: pictures by arm, private."""
+
+    scores: Scores | None
+    seconds: float
+    failure: Failure | None
+    recoveries: Mapping[str, Recovery]
+    galleries: Mapping[str, Arrays]
 
 
 class Runner:
@@ -84,22 +67,17 @@ class Runner:
         self.released = {candidate.name: len(candidate.release.images) for candidate in plan_.candidates}
         self.reference = put_images(store, pools.reference.images)
         self.piles = {
-            True: self._pile(("members", "controls", "fresh")),
-            False: self._pile(("members", "controls")),
+            True: self._pile("members", "controls", "fresh"),
+            False: self._pile("members", "controls"),
         }
 
     def _rows(self, part: str) -> NDArray[np.int64]:
         rows: NDArray[np.int64] = getattr(self.pools, f"scored_{part}")
         return rows
 
-    def _pile(self, parts: tuple[str, ...]) -> _Pile:
-        images = [getattr(self.pools, part).images.take(self._rows(part)) for part in parts]
-        pooled = concatenate(images)
-        # The order depends on the answer too, so that knowing the seed does not give it away.
-        order = seeds.generator(self.plan.seed, "shuffle", *parts, pooled.digest).permutation(len(pooled))
-        return _Pile(
-            put_images(self.store, pooled.take(order)), order, parts, np.cumsum([len(part) for part in images])
-        )
+    def _pile(self, *parts: str) -> Pile:
+        images = {part: getattr(self.pools, part).images.take(self._rows(part)) for part in parts}
+        return shuffled(self.store, images, self.plan.seed)
 
     def cells(self, candidate: Candidate) -> list[_Cell]:
         """All runs that one candidate needs."""
@@ -108,7 +86,7 @@ class Runner:
         raw_pool = pools.members.images.take(pools.scored_members)
         fresh_pool = pools.fresh.images
         arms = {
-            "release": (_put_release(self.store, candidate.release), self.piles[True]),
+            "release": (put_release(self.store, candidate.release), self.piles[True]),
             "raw": (
                 put_images(self.store, raw_pool.take(like(raw_pool, shape, seeds.generator(seed, "raw")))),
                 self.piles[False],
@@ -164,22 +142,13 @@ class Runner:
             | result_facts(self.plan.device),
         )
 
-    def run(self, cells: list[_Cell]) -> dict[tuple[str, str], tuple[Scores | None, float, Failure | None]]:
-        """Both halves of every cell: by release and attack, the scores per unit, seconds, and the failure if any."""
-        exposures = [self._task(cell, EXPOSE, {"release": cell.stored}) for cell in cells]
-        seen: dict[str, Entry | Failure] = {}
-        # An attacker who holds the release needs no victim; no process is started for that.
-        plain: list[Task] = []
-        victims: list[Task] = []
-        for cell, task in zip(cells, exposures, strict=True):
-            (plain if _only_holds(self.attacks[cell.attack]) else victims).append(task)
-        for task, result in (*run(plain, self.store, 0), *run(victims, self.store, self.plan.workers, self._hear)):
-            seen[task.key] = result
+    def run(self, cells: list[_Cell]) -> dict[tuple[str, str], Outcome]:
+        """Both halves of every cell, and what was recovered: by release and attack."""
+        exposures = self._exposures(cells)
+        failures: dict[tuple[str, str], Failure] = {}
         tasks: dict[str, list[_Cell]] = {}
         todo: list[Task] = []
-        failures: dict[tuple[str, str], Failure] = {}
-        for cell, exposure in zip(cells, exposures, strict=True):
-            shown = seen[exposure.key]
+        for cell, shown in zip(cells, exposures, strict=True):
             if isinstance(shown, Failure):
                 failures[cell.release, cell.attack] = shown
                 continue
@@ -191,6 +160,7 @@ class Runner:
             tasks.setdefault(task.key, []).append(cell)
         scores: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}
         seconds: dict[tuple[str, str], float] = {}
+        evidence: dict[_Cell, Entry] = {}
         done = 0
         for task, result in run(todo, self.store, self.plan.workers, self._hear):
             done += 1
@@ -200,19 +170,71 @@ class Runner:
                 if isinstance(result, Failure):
                     failures[place] = result
                     continue
+                evidence[cell] = result
                 seconds[place] = seconds.get(place, 0.0) + float(result.facts["seconds"])
                 self._learn(cell, float(result.facts["seconds"]))
                 found = self.store.load({"scores": result.arrays["scores"]})["scores"]
                 scores.setdefault(place, {}).update(self._by_unit(cell, np.asarray(found)))
-        places = {(cell.release, cell.attack) for cell in cells}
+        recoveries: dict[tuple[str, str], dict[str, Recovery]] = {}
+        galleries: dict[tuple[str, str], dict[str, Arrays]] = {}
+        seen = {cell: shown for cell, shown in zip(cells, exposures, strict=True) if isinstance(shown, Entry)}
+        for cell, result in self._recoveries(evidence, seen):
+            place = cell.release, cell.attack
+            if isinstance(result, Failure):
+                failures[place] = result
+                continue
+            record, gallery = read_recovery(self.store.load(result.arrays))
+            recoveries.setdefault(place, {})[cell.arm] = record
+            galleries.setdefault(place, {})[cell.arm] = gallery
         return {
-            place: (
+            place: Outcome(
                 None if place in failures else dict(sorted(scores[place].items())),
                 round(seconds.get(place, 0.0), 2),
                 failures.get(place),
+                {} if place in failures else recoveries.get(place, {}),
+                {} if place in failures else galleries.get(place, {}),
             )
-            for place in sorted(places)
+            for place in sorted({(cell.release, cell.attack) for cell in cells})
         }
+
+    def _exposures(self, cells: list[_Cell]) -> list[Entry | Failure]:
+        """The victim's half of every cell."""
+        tasks = [self._task(cell, EXPOSE, {"release": cell.stored}) for cell in cells]
+        found: dict[str, Entry | Failure] = {}
+        # An attacker who holds the release needs no victim; no process is started for that.
+        plain: list[Task] = []
+        victims: list[Task] = []
+        for cell, task in zip(cells, tasks, strict=True):
+            (plain if _only_holds(self.attacks[cell.attack]) else victims).append(task)
+        for task, result in (*run(plain, self.store, 0), *run(victims, self.store, self.plan.workers, self._hear)):
+            found[task.key] = result
+        return [found[task.key] for task in tasks]
+
+    def _recoveries(
+        self, evidence: Mapping[_Cell, Entry], seen: Mapping[_Cell, Entry]
+    ) -> Iterator[tuple[_Cell, Entry | Failure]]:
+        """Measure what each mediated attack recovered."""
+        members, controls = (
+            put_images(self.store, getattr(self.pools, part).images.take(self._rows(part)))
+            for part in ("members", "controls")
+        )
+        tasks: list[Task] = []
+        asked: dict[str, list[_Cell]] = {}
+        for cell, entry in evidence.items():
+            inputs = {
+                "released": cell.stored,
+                "reference": self.reference,
+                "members": members,
+                "controls": controls,
+                **measurable(entry.arrays, seen[cell].arrays),
+            }
+            if "kept" in inputs:
+                label = f"what {cell.attack} recovered from {_SHOWN[cell.arm]}"
+                tasks.append(recovery(label, inputs, self.plan.seed, self.plan.weights))
+                asked.setdefault(tasks[-1].key, []).append(cell)
+        for task, result in run(tasks, self.store, self.plan.workers, self._hear):
+            while asked[task.key]:
+                yield asked[task.key].pop(), result
 
     def _hear(self, label: str, stage: str, share: float) -> None:
         self.announce(f"{label}, {stage} {100 * share:.0f} %", 0, 0)

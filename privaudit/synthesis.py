@@ -18,10 +18,10 @@ from privaudit.execution import Failure, Task, run
 from privaudit.forecast import Speeds, synthesis_work
 from privaudit.images import Images
 from privaudit.manifest import result_facts
+from privaudit.piles import put_images
 from privaudit.plan import Announce, settings_of, within
 from privaudit.plugins import make_synthesizer
 from privaudit.release import PrivacyClaim, Release
-from privaudit.runner import put_images
 from privaudit.store import Arrays, Entry, Store, array_digest
 from privaudit.synthesizer import Shard, Synthesizer
 

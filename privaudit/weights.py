@@ -247,3 +247,10 @@ def _recognised(tensors: Mapping[str, torch.Tensor], file: str) -> str:
         f"'{file}' is no backbone that is known here: it has {len(found)} tensors without a classifier"
         f"{f' ({some}, ...)' if some else ''}.{near} Known, as in torchvision: {known}."
     )
+
+
+def stored_backbones(folder: Path | None) -> dict[str, str]:
+    """Hashes of the backbones in a weight store, by name. Raises InputError for a damaged one."""
+    if folder is None:
+        return {}
+    return {name: found.sha256 for name in KNOWN if (found := stored(name, folder)) is not None}

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from privaudit import cells, judgement, plugins, seeds, validity
-from privaudit.attack import Context, Evidence, ReleaseAttack, Seen
+from privaudit.attack import Context, Evidence, ReleaseAttack, Seen, Settings, Sight, Source
 from privaudit.audit import Candidate, Plan, collect
 from privaudit.data.loading import load
 from privaudit.evidence import AttackFacts, AuditEvidence, AuditFacts, ReleaseFacts
@@ -221,7 +221,40 @@ class Distance(_Test):
         return Evidence(scores=-np.minimum(*nearest))
 
 
-FAKES = (HashOnly, ThreePercent, SizeOfRelease, Crashing, WrongShape, NoOpinion, SeesObjects, Distance)
+class Channel(Settings):
+    """A mediated attack of known strength: each victim sends four images over a wire that adds noise.
+
+    deaf: nothing comes through of images that are not dark in the mean, as the originals are.
+    """
+
+    name: ClassVar[str] = "channel"
+    version: ClassVar[int] = 1
+    sees: ClassVar[frozenset[Sight]] = frozenset({Sight.GRADIENTS})
+    threat_model: ClassVar[str] = "A wire."
+    images: int = 24
+    noise: float = 3.0
+    deaf: bool = False
+
+    def reach(self, n_release: int) -> int:
+        return min(n_release, self.images)
+
+    def expose(self, release: Release, world: Context) -> Seen:
+        rows = world.generator.permutation(len(release.images))[: self.reach(len(release.images))]
+        sent = release.images.pixels[rows] + world.generator.normal(0, self.noise, release.images.pixels[rows].shape)
+        if self.deaf and release.images.pixels.mean() > 128:
+            sent = world.generator.integers(0, 256, sent.shape)
+        wire = np.clip(sent, 0, 255).astype(np.uint8)
+        return Seen({"wire": wire}, Source(rows, np.arange(len(rows)) // 4, {"wires that held": (6, 8)}))
+
+    def attack(self, seen: Seen, suspects: Images, own: Context) -> Evidence:
+        if set(seen.arrays) != {"wire"} or seen.source is not None:
+            raise RuntimeError("the attacker was told too much")
+        wire = seen.arrays["wire"]
+        found = Images(wire, np.zeros(len(wire), np.int64))
+        return Evidence(recovered=found, victim=np.arange(len(wire)) // 4, diagnostics={"noise": self.noise})
+
+
+FAKES = (HashOnly, ThreePercent, SizeOfRelease, Crashing, WrongShape, NoOpinion, SeesObjects, Distance, Channel)
 
 
 def install_fakes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,11 @@ from audit_examples import FLOATS, attack_facts, clean_scores
 
 from privaudit import seeds
 from privaudit.findings import Case, arm_scores, find, fresh_checks
-from privaudit.record import AttackRecord
+from privaudit.record import AttackRecord, Recovery
 from privaudit.statistics.detection import holm
 from privaudit.statistics.power import Innocent, innocent_draws
 from privaudit.statistics.rule import Rule
+from privaudit.utility.record import Measured
 
 N, C, F = 300, 200, 100
 IDS = [f"m-{row:06d}" for row in range(N)]
@@ -177,3 +178,59 @@ def test_findings_do_not_depend_on_the_order_of_the_attacks(innocent: Innocent) 
     forward = records(innocent, {"a": scores(30), "b": scores(31)})
     backward = records(innocent, {"b": scores(31), "a": scores(30)})
     assert forward == {name: backward[name] for name in forward}
+
+
+def recovery(share: float, chance: float = 0.1) -> Recovery:
+    low = max(0.0, share - 0.1)
+    measured = Measured(estimate=share, low=low, high=min(1.0, share + 0.1), n=64, method="by hand")
+    return Recovery(
+        images=64,
+        victims=16,
+        own=measured,
+        own_chance=chance,
+        decoys=9,
+        own_psnr=measured,
+        nearest_is_member=measured,
+        nearest_is_member_chance=0.4,
+        similarity={},
+        counts={},
+        diagnostics={},
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw_found", "release", "raw", "says"),
+    [
+        (True, 0.9, 1.0, "would have found verbatim copies of members"),
+        (True, 0.4, 1.0, "it did not work on this release: it recovered 40 %"),
+        (False, 0.9, 0.9, "no power here: it does not find members even where the originals were used"),
+        (False, 0.9, 0.15, "they show what a class looks like"),
+        (True, 0.05, 0.06, "could not have shown a leak of any size"),
+    ],
+)
+def test_the_silence_of_a_mediated_attack_is_explained(
+    innocent: Innocent, raw_found: bool, release: float, raw: float, says: str
+) -> None:
+    quiet = scores(40)
+    if not raw_found:
+        quiet["raw members"] = quiet["raw members"] - 20
+    facts = attack_facts("a", family="mediated").model_copy(
+        update={"reach": 64, "recoveries": {"release": recovery(release), "raw": recovery(raw)}}
+    )
+    rules = {kind: Rule(0.1, 1, 0.1) for kind in ("holds_release", "mediated")}
+    (found,) = find([Case(facts, quiet)], rules, IDS, (), innocent, "image", True, 0)
+    assert found.verdict == "pass"
+    assert says in found.reasons[0]
+
+
+def test_hits_judge_only_within_a_tenth_of_the_pool(innocent: Innocent) -> None:
+    leak = scores(41)
+    leak["release members"][:40] = 30.0
+    rules = {kind: Rule(0.1, 1, 0.1) for kind in ("holds_release", "mediated")}
+    for reach in (20, 300):
+        facts = attack_facts("a", family="mediated").model_copy(update={"reach": reach})
+        (found,) = find([Case(facts, leak)], rules, IDS, (), innocent, "image", True, 0)
+        release = found.arms["release"]
+        assert release is not None
+        assert release.hits_at_reach is not None
+        assert found.verdict == "fail"  # by hits, and by the members ahead of every control

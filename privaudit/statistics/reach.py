@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
@@ -53,19 +55,38 @@ def hits_at(
 
 
 def detectable_share(
-    reach: int, n_members: int, n_controls: int, alpha: float = 0.01, power: float = 0.95
+    reach: int, n_members: int, n_controls: int, alpha: float = 0.01, success: float = 1.0, power: float = 0.95
 ) -> float | None:
-    """Smallest share of verbatim copies in the release that `reach` perfect recoveries would reveal with this power.
+    """Smallest share of verbatim copies in the release that the hits among `reach` recoveries would reveal with this
+    power; None where not even a release of copies alone would.
 
-    A recovered copy is a hit for sure; any other recovered image is a hit by chance.
+    success: probability that a used image is recovered. A recovered copy is a hit for sure; anything else is a hit by
+    chance.
     """
     total = n_members + n_controls
     hits = np.arange(reach + 1)
     critical = int(np.argmax(stats.hypergeom.sf(hits - 1, total, n_members, reach) <= alpha))
     if stats.hypergeom.sf(critical - 1, total, n_members, reach) > alpha:
         return None
-    chance = n_members / total
+    return _smallest_share(lambda found: found + (1 - found) * n_members / total, critical, reach, success, power)
+
+
+def detectable_share_by_rank(
+    reach: int, n_members: int, n_controls: int, alpha: float = 0.01, success: float = 1.0, power: float = 0.95
+) -> float | None:
+    """The same where R0 judges at `alpha`: only recovered copies, which are ahead of every control, are counted."""
+    ahead = np.arange(min(reach, n_members) + 1)
+    # All of the first so many places are taken by members.
+    p = np.exp(np.cumsum(np.log(np.append(1.0, (n_members - ahead[:-1]) / (n_members + n_controls - ahead[:-1])))))
+    if p[-1] > alpha:
+        return None
+    return _smallest_share(lambda found: found, int(np.argmax(p <= alpha)), reach, success, power)
+
+
+def _smallest_share(
+    hit: Callable[[float], float], critical: int, reach: int, success: float, power: float
+) -> float | None:
     for share in np.arange(1, 101) / 100:
-        if stats.binom.sf(critical - 1, reach, share + (1 - share) * chance) >= power:
+        if stats.binom.sf(critical - 1, reach, hit(share * success)) >= power:
             return float(share)
     return None
