@@ -3,7 +3,8 @@
 share/      report.html, summary.md, audit.json, metrics.json, junit.xml
 private/    plan.json (the declared family of tests, written before anything is scored), evidence/,
             policy.json (the limits it was judged by), manifest.json (sources as given), ids.csv (neutral ids and the
-            files behind them), crashes/ (where an attack failed), releases/ (candidates that were made)
+            files behind them), crashes/ (where an attack failed), releases/ (candidates that were made),
+            report-evidence.html (the report with pictures of private images)
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from privaudit.record import AuditRecord
     from privaudit.reporting import ArmScores
 
-PLAN, LOCK, IDS, MANIFEST, POLICY, CRASHES, RELEASES = (
+PLAN, LOCK, IDS, MANIFEST, POLICY, CRASHES, RELEASES, EVIDENCE_EDITION = (
     "plan.json",
     "lock",
     "ids.csv",
@@ -38,6 +39,7 @@ PLAN, LOCK, IDS, MANIFEST, POLICY, CRASHES, RELEASES = (
     "policy.json",
     "crashes",
     "releases",
+    "report-evidence.html",
 )
 
 
@@ -98,10 +100,17 @@ class RunFolder:
                         partial.write_text(attack.trace, encoding="utf-8")
 
     def render(self, evidence: AuditEvidence, record: AuditRecord) -> None:
-        """Write the shareable half."""
-        from privaudit.reporting import write_share
+        """Write the shareable half, and the evidence edition into the private one."""
+        from privaudit.reporting import write_evidence_edition, write_share
 
-        write_share(record, drawn(evidence), self.share)
+        scores = drawn(evidence)
+        write_share(record, scores, self.share)
+        write_evidence_edition(record, scores, evidence.galleries, self.evidence_edition)
+
+    @property
+    def evidence_edition(self) -> Path:
+        """The page that shows private images."""
+        return self.private / EVIDENCE_EDITION
 
 
 def drawn(evidence: AuditEvidence) -> dict[tuple[str, str], ArmScores]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -52,8 +53,21 @@ def check(
         leave(record.verdict, no_fail)
 
 
-def report(run: RunArgument) -> None:
-    """Write the shareable half of a finished run again, by the policy that it was judged by."""
+class Edition(StrEnum):
+    """Who the report is for."""
+
+    SHAREABLE = "shareable"
+    EVIDENCE = "evidence"
+
+
+def report(
+    run: RunArgument,
+    edition: Annotated[
+        Edition,
+        typer.Option(help="Which one to name: shareable (no private image), or evidence (with pictures; private)."),
+    ] = Edition.SHAREABLE,
+) -> None:
+    """Write both editions of the report of a finished run again, by the policy that it was judged by."""
     with errors_as_sentences():
         from privaudit.runs import load_policy_of, load_run
 
@@ -62,7 +76,8 @@ def report(run: RunArgument) -> None:
         from privaudit.judgement import judge
 
         folder.render(evidence, judge(evidence, rules))
-        typer.echo(f"report: {folder.share / 'report.html'}")
+        shown = folder.share / "report.html" if edition is Edition.SHAREABLE else folder.evidence_edition
+        typer.echo(f"report: {shown}")
 
 
 def compare(

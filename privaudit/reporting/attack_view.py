@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from privaudit.evidence import Gallery
 from privaudit.record import ArmRecord, AttackRecord, Count, Estimate, Unit
 from privaudit.reporting.drawing import Plot
 from privaudit.reporting.explanations import ARMS, VERDICTS, VerdictWords, attack_words, explain, plant_name
 from privaudit.reporting.facts import settings_table
+from privaudit.reporting.gallery import GalleryView, gallery_views
 from privaudit.reporting.plots import attack_plots
+from privaudit.reporting.recovered import recovered_table
 from privaudit.reporting.scores import ArmScores
 from privaudit.reporting.tables import Fact, Row, Table
 from privaudit.reporting.text import count, decimal, decimal_interval, p_value, percent, percent_interval, units
@@ -31,12 +34,20 @@ class AttackView:
     suspected: str
     plots: tuple[Plot, ...]
     settings: Table
+    recovered: Table | None
+    galleries: tuple[GalleryView, ...]
 
 
 def attack_view(
-    attack: AttackRecord, scores: ArmScores | None, *, limit: float | None, unit: Unit, anchor: str
+    attack: AttackRecord,
+    scores: ArmScores | None,
+    gallery: Mapping[str, Gallery] | None,
+    *,
+    limit: float | None,
+    unit: Unit,
+    anchor: str,
 ) -> AttackView:
-    """Gather all that the card of one attack says."""
+    """Gather all that the card of one attack says. gallery: pictures by arm, for the evidence edition only."""
     return AttackView(
         record=attack,
         anchor=anchor,
@@ -48,6 +59,8 @@ def attack_view(
         suspected=suspected_sentence(attack, unit),
         plots=attack_plots(attack, scores, limit, unit, anchor),
         settings=settings_table("Settings", attack.settings),
+        recovered=recovered_table(attack),
+        galleries=gallery_views(gallery or {}),
     )
 
 
@@ -183,7 +196,7 @@ def _counted(found: Count) -> str:
 
 
 def _hits(value: Estimate | None) -> str:
-    return "not defined: this attack ranks every suspect" if value is None else percent_interval(value)
+    return "not defined: too few suspects" if value is None else percent_interval(value)
 
 
 def _sizes(arm: ArmRecord) -> str:

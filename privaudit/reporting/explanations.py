@@ -137,6 +137,52 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         "that it is surest of.",
         "Silence here supports no pass: a leak smaller than its reach can resolve stays unseen.",
     ),
+    "own_source": Explanation(
+        "Own source recovered",
+        "Higher is better in the originals: the attack works.",
+        "Share of the recovered images that lie nearer to the image that its victim really used than to any other "
+        "image of that class: the attacker got this very image, not only one like it.",
+        "It does not show that members are exposed: in the release its source are released images.",
+    ),
+    "own_psnr": Explanation(
+        "Likeness to the own source (PSNR, dB)",
+        "Higher is better in the originals: the attack is sharper.",
+        "Median over the recovered images, each beside the image of its victim that it was matched with.",
+        "It does not show whether the source was a member.",
+    ),
+    "nearest_is_member": Explanation(
+        "Recovered images that lie nearest to a member",
+        "Nearer to chance is better in the release.",
+        "Share of the recovered images whose nearest suspect is a member and not a control.",
+        "It is an average: it does not show single members.",
+    ),
+    "recovered_ssim": Explanation(
+        "Likeness to the nearest member (SSIM)",
+        "In the release, more strangers that are more alike are better.",
+        "Similarity of the recovered images to their nearest members, and the share of held-out real images that "
+        "resemble a member more than half of them do.",
+        "It is evidence of copying only: low values do not show that people cannot be recognised.",
+    ),
+    "recovered_psnr": Explanation(
+        "Likeness to the nearest member (PSNR, dB)",
+        "In the release, more strangers that are more alike are better.",
+        "The same in pixels.",
+        "It is evidence of copying only: low values do not show that people cannot be recognised.",
+    ),
+    "recovered_lpips": Explanation(
+        "Likeness to the nearest member (LPIPS)",
+        "In the release, more strangers that are more alike are better.",
+        "The same as a network sees it; 0 is identical.",
+        "It is evidence of copying only: large values do not show that people cannot be recognised.",
+    ),
+    "reconstruction": Explanation(
+        "What attackers reconstruct from a model",
+        "In the release columns, values like those of strangers are better.",
+        "A model that is trained gives away what it learns from. Each attack that works on such a model is shown for "
+        "a model trained on the originals and for one trained on the release.",
+        "It describes and judges nothing: what an attacker gets from a model trained on the release can hold no more "
+        "about members than the release itself, which the other attacks hold.",
+    ),
     "exposed_share": Explanation(
         "Members exposed to this attack",
         "Fewer is better.",

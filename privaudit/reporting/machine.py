@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from privaudit.record import ArmRecord, AttackRecord, AuditRecord, Count, Estimate, ReleaseRecord
+from privaudit.record import ArmRecord, AttackRecord, AuditRecord, Count, Estimate, Recovery, ReleaseRecord
 from privaudit.utility.record import UtilityRecord
 
 Metric = float | int | str | None
@@ -115,7 +115,18 @@ def _arm(key: str, arm: ArmRecord | None) -> dict[str, Metric]:
         **_estimate(f"{key}.auc", arm.auc if arm else None),
         **_estimate(f"{key}.tpr_at_1pct_fpr", arm.tpr_at_1pct_fpr if arm else None),
         **_estimate(f"{key}.hits_at_reach", arm.hits_at_reach if arm else None),
+        **_recovery(f"{key}.recovery", arm.recovery if arm else None),
     }
+
+
+def _recovery(key: str, found: Recovery | None) -> dict[str, Metric]:
+    """The same keys whether anything was recovered or not."""
+    result: dict[str, Metric] = {f"{key}.images": found.images if found else None}
+    for name in ("own", "own_psnr", "nearest_is_member"):
+        value = getattr(found, name, None)
+        for part in ("estimate", "low", "high"):
+            result[f"{key}.{name}.{part}"] = getattr(value, part, None)
+    return result
 
 
 def _estimate(key: str, value: Estimate | None) -> dict[str, Metric]:

@@ -8,10 +8,12 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from privaudit.evidence import Gallery
 from privaudit.record import AuditRecord, ReleaseRecord
 from privaudit.reporting import facts, worth
 from privaudit.reporting.attack_view import AttackView, attack_view
 from privaudit.reporting.explanations import ARMS, VERDICTS, explain
+from privaudit.reporting.recovered import reconstruction_table
 from privaudit.reporting.scores import ArmScores
 from privaudit.reporting.tables import Fact, Table
 from privaudit.reporting.text import SPACE, count, p_value, percent, printable, units
@@ -30,6 +32,7 @@ class ReleaseView:
     anchor: str
     identical: tuple[Fact, ...]
     attacks: tuple[AttackView, ...]
+    reconstruction: Table | None
     similarity: Table
     utility: tuple[Fact, ...]
     distances: Table | None
@@ -38,14 +41,24 @@ class ReleaseView:
     pairs: tuple[str, ...]
 
 
-def render_html(record: AuditRecord, scores: Mapping[tuple[str, str], ArmScores]) -> str:
-    """The whole page."""
+Galleries = Mapping[tuple[str, str], Mapping[str, Gallery]]
+"""Pictures by (release name, attack name) and by arm."""
+
+
+def render_html(
+    record: AuditRecord, scores: Mapping[tuple[str, str], ArmScores], galleries: Galleries | None = None
+) -> str:
+    """The whole page. galleries: for the evidence edition, which shows private images; None: the shareable one."""
     return (
         _environment()
         .get_template("report.html")
         .render(
             record=record,
-            releases=[_release_view(record, release, scores, f"r{i}") for i, release in enumerate(record.releases, 1)],
+            evidence=galleries is not None,
+            releases=[
+                _release_view(record, release, scores, galleries or {}, f"r{place}")
+                for place, release in enumerate(record.releases, 1)
+            ],
             validity=facts.validity(record.validity),
             data=facts.data(record.data),
             policy=facts.settings_table("The policy that judged", record.policy),
@@ -58,12 +71,21 @@ def render_html(record: AuditRecord, scores: Mapping[tuple[str, str], ArmScores]
 
 
 def _release_view(
-    record: AuditRecord, release: ReleaseRecord, scores: Mapping[tuple[str, str], ArmScores], anchor: str
+    record: AuditRecord,
+    release: ReleaseRecord,
+    scores: Mapping[tuple[str, str], ArmScores],
+    galleries: Galleries,
+    anchor: str,
 ) -> ReleaseView:
     limit, unit = facts.tpr_limit(record.policy), record.data.unit
     attacks = tuple(
         attack_view(
-            attack, scores.get((release.name, attack.name)), limit=limit, unit=unit, anchor=f"{anchor}-a{place}"
+            attack,
+            scores.get((release.name, attack.name)),
+            galleries.get((release.name, attack.name)),
+            limit=limit,
+            unit=unit,
+            anchor=f"{anchor}-a{place}",
         )
         for place, attack in enumerate(release.attacks, 1)
     )
@@ -72,6 +94,7 @@ def _release_view(
         anchor=anchor,
         identical=facts.identical(release),
         attacks=attacks,
+        reconstruction=reconstruction_table(release),
         similarity=worth.similarity_table(release),
         utility=worth.utility_facts(release),
         distances=worth.utility_table(release),

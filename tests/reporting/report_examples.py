@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from privaudit.evidence import Gallery
 from privaudit.record import (
     ArmRecord,
     AttackRecord,
@@ -19,6 +20,7 @@ from privaudit.record import (
     FreshCheck,
     IdenticalPair,
     Power,
+    Recovery,
     ReleaseRecord,
     ScanFinding,
     Similarity,
@@ -63,6 +65,41 @@ def arm(
         tpr_at_1pct_fpr=estimate(*tpr),
         hits_at_reach=hits,
     )
+
+
+def recovery(found: float, name: str) -> Recovery:
+    def measured(value: float) -> Measured:
+        return Measured(estimate=value, low=0.9 * value, high=min(1.0, 1.1 * value), n=64, method="by hand")
+
+    law = {"n": 64.0, "median": 0.41, "p95": 0.58, "max": 0.71}
+    return Recovery(
+        images=64,
+        victims=16,
+        own=measured(found),
+        own_chance=0.02,
+        decoys=49.5,
+        own_psnr=Measured(estimate=21.5, low=20.1, high=22.9, n=64, method="by hand"),
+        nearest_is_member=measured(0.5),
+        nearest_is_member_chance=0.43,
+        similarity={"ssim": similarity(law, law), "psnr": similarity(law, law), "lpips": None},
+        counts={name: measured(0.8)},
+        diagnostics={"final cost": 0.0123},
+    )
+
+
+def galleries_of(record: AuditRecord) -> dict[tuple[str, str], dict[str, Gallery]]:
+    """Twelve rows of grey pictures for each arm in which something was recovered."""
+    rng = np.random.default_rng(0)
+    names = ("shown recovered", "shown source", "shown member", "shown control")
+    return {
+        (release.name, attack.name): {
+            arm: {name: rng.integers(0, 256, (12, 8, 8, 1), dtype=np.uint8) for name in names}
+            for arm, found in attack.arms.items()
+            if found is not None and found.recovery is not None
+        }
+        for release in record.releases
+        for attack in release.attacks
+    }
 
 
 def power(kind: str) -> tuple[Power, ...]:
@@ -236,6 +273,12 @@ def failing() -> AuditRecord:
         no_support=("It recovers 64 images only.",),
         threat_model="The gradients of a model that trains on the release.",
         leakage=None,
+        arms={
+            name: arm("pass", 0.4, (0.01, 0.0, 0.02), 0, 6, 0.5, reach).model_copy(
+                update={"recovery": recovery(share, "host right on held-out images")}
+            )
+            for name, share in (("release", 0.4), ("raw", 0.97), ("fresh", 0.95))
+        },
     )
     bad = release(
         "cifar-planted",
@@ -293,10 +336,14 @@ def incomplete() -> AuditRecord:
 def hostile() -> AuditRecord:
     power_of = {HOSTILE: power("mirror")}
     bad = attack(HOSTILE, "fail", quiet(), threat_model=HOSTILE, reasons=(HOSTILE,), power=power_of, detection_limit={})
+    told = quiet().model_copy(update={"recovery": recovery(0.5, HOSTILE)})
+    mediated = attack(
+        f"{HOSTILE} 2", "pass", told, family="mediated", supports_pass=False, power={}, detection_limit={}
+    )
     listed = release(
         HOSTILE,
         "fail",
-        (bad,),
+        (bad, mediated),
         sentence=HOSTILE,
         reasons=(HOSTILE,),
         not_assessed=(HOSTILE,),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_examples import RECORDS, scores_of
+from report_examples import RECORDS, galleries_of, scores_of
 
 from privaudit.reporting.page import render_html
 
@@ -41,7 +41,7 @@ def _chromium(tmp_path: Path, *arguments: str) -> str:
 def test_no_sideways_scrolling(name: str, width: int, tmp_path: Path) -> None:
     """In a copy without the security policy and with a script; every `details` is opened."""
     record = RECORDS[name]()
-    page = POLICY.sub("", render_html(record, scores_of(record))).replace("</body>", PROBE)
+    page = POLICY.sub("", render_html(record, scores_of(record), galleries_of(record))).replace("</body>", PROBE)
     (tmp_path / "page.html").write_text(page, encoding="utf-8")
     (tmp_path / "frame.html").write_text(FRAME.format(width=width, height=2400), encoding="utf-8")
     address = (tmp_path / "frame.html").as_uri()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import math
 import re
@@ -9,14 +11,28 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from junitparser import Error, Failure, JUnitXml, Skipped
-from report_examples import HOSTILE, RECORDS, attack, audit, failing, passing, quiet, release, scores_of, similarity
+from report_examples import (
+    HOSTILE,
+    RECORDS,
+    attack,
+    audit,
+    failing,
+    galleries_of,
+    passing,
+    quiet,
+    release,
+    scores_of,
+    similarity,
+)
 
 from privaudit.record import AuditRecord
 from privaudit.reporting import ArmScores, write_share
 from privaudit.reporting.explanations import ARMS, EXPLANATIONS, VERDICTS
 from privaudit.reporting.files import write_atomic
+from privaudit.reporting.gallery import data_uri
 from privaudit.reporting.machine import audit_json, metrics
 from privaudit.reporting.page import render_html
 
@@ -224,6 +240,40 @@ def test_the_failing_report_names_list_and_rate() -> None:
     assert "Silent" in text
 
 
+def test_what_was_recovered_stands_in_the_card_and_beside_the_originals() -> None:
+    text = Page(render_html(failing(), scores_of(failing()))).text
+    assert "Own source recovered" in text
+    assert text.count("40 % (36 % to 44 %); chance 2 %") == 2  # in the card, and in the table of all attacks
+    assert "gradient-matching, trained on the originals" in text
+    assert "21.5 (20.1 to 22.9) dB" in text
+    assert "Host right on held-out images" in text
+    assert "Attacker's own: final cost" in text
+    assert "<img" not in render_html(failing(), scores_of(failing()))
+
+
+def test_the_evidence_edition_shows_pictures_and_says_so() -> None:
+    record = failing()
+    page = Page(render_html(record, scores_of(record), galleries_of(record)))
+    pictures = page.of("img")
+    assert len(pictures) == 3 * 12 * 4
+    assert all(str(one["src"]).startswith("data:image/png;base64,") and one["alt"] for one in pictures)
+    assert "Confidential: evidence edition." in page.text
+    assert "holds no private image" not in page.text
+
+
+def test_pictures_are_the_pixels_enlarged() -> None:
+    from PIL import Image
+
+    pixels = np.array([[[0], [255]], [[7], [9]]], dtype=np.uint8)
+    with Image.open(io.BytesIO(base64.b64decode(data_uri(pixels).split(",")[1]))) as image:
+        drawn = np.asarray(image)
+    assert drawn.shape == (96, 96)
+    assert drawn[::48, ::48].tolist() == [[0, 255], [7, 9]]
+    colour = np.zeros((200, 100, 3), np.uint8)
+    with Image.open(io.BytesIO(base64.b64decode(data_uri(colour).split(",")[1]))) as image:
+        assert image.size == (100, 200)
+
+
 def test_missing_values_are_said_in_words() -> None:
     text = Page(render_html(RECORDS["inconclusive"](), {})).text
     assert "None" not in text.replace("None is", "")
@@ -242,8 +292,6 @@ def test_no_promise_is_made(name: str) -> None:
 def test_pictures_survive_odd_scores() -> None:
     record = passing()
     key = ("cifar-synthetic-a", "nearest-copy")
-    import numpy as np
-
     constant = {arm: np.zeros(30) for arm in ("release", "raw", "fresh")}
     silent = {arm: np.full(30, np.nan) for arm in ("release", "raw", "fresh")}
     endless = {arm: np.full(30, -np.inf) for arm in ("release", "raw", "fresh")}
