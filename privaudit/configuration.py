@@ -31,8 +31,8 @@ class Split(Settings):
 class Data(Settings):
     """Where the images are. Either `members` and `controls`, or `source` and `split`.
 
-    A source is a folder of class folders, a .npz file, a folder of .npz files, a release folder,
-    torchvision:NAME/train, or 'digits'.
+    A source is a folder of class folders, a CSV table, a .npz file, a folder of .npz files, a release folder, a folder
+    written by save_to_disk of Hugging Face datasets, torchvision:NAME/train, or 'digits'.
     """
 
     members: str | None = Field(None, description="the private images")

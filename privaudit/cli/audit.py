@@ -63,8 +63,8 @@ def audit(
 ) -> None:
     """Attack a release candidate and judge it: may it be published?
 
-    DATA is a folder of class folders, a .npz file, a folder of .npz files, a release folder, torchvision:NAME/train,
-    or 'digits'.
+    DATA is a folder of class folders, a CSV table, a .npz file, a folder of .npz files, a release folder, a folder
+    written by save_to_disk, torchvision:NAME/train, or 'digits'.
 
     Exit codes: 0 pass, 1 fail, 2 the data or the command is not usable, 3 not finished, 4 inconclusive,
     130 interrupted.

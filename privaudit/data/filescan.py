@@ -8,22 +8,24 @@ from __future__ import annotations
 import os
 import struct
 import zipfile
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
 
-from privaudit.data.containers import extras
+from privaudit.data.container_scan import scan_saved, scan_table
+from privaudit.data.croissant import CROISSANT, completes
+from privaudit.data.datasheet import DATASHEET, is_text
 from privaudit.data.folders import GROUPS_FILE
+from privaudit.data.image_scan import finding, scan_images
 from privaudit.data.loading import is_named
 from privaudit.data.npz import KEYS, list_shards
-from privaudit.data.release_folder import MANIFEST, SOFT_LABELS, read_manifest
+from privaudit.data.release_folder import MANIFEST, SOFT_LABELS, Manifest, describing_files, read_manifest
 from privaudit.data.resizing import plural
+from privaudit.data.saved_dataset import is_saved
+from privaudit.data.tables import is_table
 from privaudit.data.traces import CHANCE, repeated_names, repeated_order
 from privaudit.images import Dataset
 from privaudit.record import ScanFinding
-
-Kind = Literal["metadata", "trailing_bytes", "name_repeats_member", "order_repeats_members", "unexpected_file"]
 
 _EXPECTED_KEYS = frozenset(KEYS) - {"groups"}
 
@@ -34,19 +36,25 @@ def scan(source: str | Path, members: Dataset, release: Dataset) -> tuple[ScanFi
     source: the release as the user gave it; release: the dataset loaded from it, in the members' class numbering.
     Metadata: EXIF, XMP, IPTC, text, comments, times, unusual colour profiles, thumbnails, unknown chunks, DICOM.
     Trailing bytes: anything but zeros behind the end of an image; bytes of a `.npz` outside its entries.
-    Unexpected: any file (hidden ones too) that is not an image of the release, and unknown arrays in a `.npz`.
+    Unexpected: any file (hidden ones too) that is not an image of the release, unknown arrays in a `.npz`, and a
+    croissant.json or DATASHEET.md that does not belong to the release.
     Names and order: see `traces`.
     """
     findings: list[ScanFinding] = []
     path = Path(source)
     if is_named(source):
         pass
+    elif is_table(path):
+        findings += scan_table(path)
+    elif path.is_dir() and is_saved(path) and not (path / MANIFEST).exists():
+        found, files = scan_saved(path)
+        findings += [*found, *_scan_folder(path, files)]
     elif path.is_dir():
         shards = list_shards(path) or (list_shards(path / "images") if (path / "images").is_dir() else [])
         if shards:
             findings += _scan_archives(shards)
         else:
-            findings += _scan_images(path, release.names)
+            findings += scan_images((path / name).read_bytes() for name in release.names)
         findings += _scan_folder(path, [*(path / name for name in release.names), *shards])
     elif path.is_file():
         findings += _scan_archives([path])
@@ -55,70 +63,55 @@ def scan(source: str | Path, members: Dataset, release: Dataset) -> tuple[ScanFi
     return tuple(findings)
 
 
-def _finding(kind: Kind, sentence: str, count: int, rows: Iterable[int] = ()) -> ScanFinding:
-    examples = tuple(f"r-{row:06d}" for _, row in zip(range(5), rows, strict=False))
-    return ScanFinding(kind=kind, sentence=sentence, count=count, examples=examples)
-
-
-def _scan_images(root: Path, names: Sequence[str]) -> list[ScanFinding]:
-    """Metadata by kind, and trailing bytes, of the image files in row order."""
-    carriers: defaultdict[str, list[int]] = defaultdict(list)
-    trailing: list[int] = []
-    total = 0
-    for row, name in enumerate(names):
-        found = extras((root / name).read_bytes())
-        for word in found.metadata:
-            carriers[word].append(row)
-        if found.trailing:
-            trailing.append(row)
-            total += found.trailing
-    findings = [
-        _finding(
-            "metadata",
-            f"{plural(len(rows), 'released image carries', 'released images carry')} metadata ({word}), which can name "
-            "a person, a place, a time or a device. Save the images again without metadata.",
-            len(rows),
-            rows,
-        )
-        for word, rows in sorted(carriers.items())
-    ]
-    if trailing:
-        findings.append(
-            _finding(
-                "trailing_bytes",
-                f"{plural(len(trailing), 'released image has', 'released images have')} bytes behind the end of the "
-                f"image ({total} in all), which no viewer shows and which can hold anything. Save the images again.",
-                len(trailing),
-                trailing,
-            )
-        )
-    return findings
-
-
 def _scan_folder(root: Path, expected: Iterable[Path]) -> list[ScanFinding]:
     """Files of the folder, hidden ones included, that are neither images of the release nor declared by it."""
     allowed = set(expected)
+    findings: list[ScanFinding] = []
     if (root / MANIFEST).exists():
         manifest, _ = read_manifest(root)
         allowed |= {root / MANIFEST, root / SOFT_LABELS, *(root / name for name in manifest.artifacts.values())}
+        describing = [root / name for name in (CROISSANT, DATASHEET) if os.path.lexists(root / name)]
+        allowed |= set(describing)
+        findings = _scan_describing(root, manifest, describing)
     unexpected: list[Path] = []
     for folder, folders, files in os.walk(root):
         links = [name for name in folders if (Path(folder) / name).is_symlink()]
         unexpected += [Path(folder) / name for name in (*files, *links) if Path(folder) / name not in allowed]
     if not unexpected:
-        return []
+        return findings
     dicom = sum(_is_dicom(path) for path in unexpected)
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(map(_shown_kind, unexpected)).items()))
     notes = f" {plural(dicom, 'is a DICOM file', 'are DICOM files')}, with the patient's data." if dicom else ""
     if root / GROUPS_FILE in unexpected:
         notes += f" {GROUPS_FILE} says which images show the same person."
     return [
-        _finding(
+        *findings,
+        finding(
             "unexpected_file",
             f"{plural(len(unexpected), 'file')} in the release folder {'is' if len(unexpected) == 1 else 'are'} no "
             f"image of the release ({kinds}) and would be published unassessed.{notes} Remove what is not meant to be "
             "published.",
             len(unexpected),
+        ),
+    ]
+
+
+def _scan_describing(root: Path, manifest: Manifest, paths: Sequence[Path]) -> list[ScanFinding]:
+    """Those of croissant.json and DATASHEET.md that do not belong to the release. Their owner's answers are welcome."""
+    if not paths:
+        return []
+    expected = describing_files(root, manifest)
+    held = {CROISSANT: completes, DATASHEET: is_text}
+    changed = [path.name for path in paths if not held[path.name](path, expected[path.name])]
+    if not changed:
+        return []
+    return [
+        finding(
+            "unexpected_file",
+            f"{' and '.join(changed)} {'does' if len(changed) == 1 else 'do'} not describe this release: damaged, of "
+            "another release or of another version, and would be published unassessed. Write the release anew, and "
+            "add only the answers and fields that its owner knows.",
+            len(changed),
         )
     ]
 
@@ -150,20 +143,20 @@ def _scan_archives(paths: Sequence[Path]) -> list[ScanFinding]:
         sentence = (
             f"{plural(comments, '.npz file carries', '.npz files carry')} a comment. Save again with numpy.savez."
         )
-        findings.append(_finding("metadata", sentence, comments))
+        findings.append(finding("metadata", sentence, comments))
     if padded:
         sentence = (
             f"{plural(padded, '.npz file has', '.npz files have')} bytes outside its arrays, which can hold anything. "
             "Save again with numpy.savez."
         )
-        findings.append(_finding("trailing_bytes", sentence, padded))
+        findings.append(finding("trailing_bytes", sentence, padded))
     if extra:
         groups = " One is 'groups': which images show the same person." if "groups.npy" in extra else ""
         sentence = (
             f"The .npz holds {plural(len(extra), 'entry', 'entries')} beyond images, labels and class_names, which "
             f"would be published unassessed.{groups} Remove what is not meant to be published."
         )
-        findings.append(_finding("unexpected_file", sentence, len(extra)))
+        findings.append(finding("unexpected_file", sentence, len(extra)))
     return findings
 
 
@@ -192,7 +185,7 @@ def _scan_names(members: Dataset, release: Dataset) -> list[ScanFinding]:
         f"{plural(len(rows), 'released image has', 'released images have')} the file name of a private image, and the "
         "names are no mere running numbers: they say which private image each one came from. Rename the files."
     )
-    return [_finding("name_repeats_member", sentence, len(rows), rows)]
+    return [finding("name_repeats_member", sentence, len(rows), rows)]
 
 
 def _scan_order(members: Dataset, release: Dataset) -> list[ScanFinding]:
@@ -204,4 +197,4 @@ def _scan_order(members: Dataset, release: Dataset) -> list[ScanFinding]:
         f"chance below {max(chance, 1e-300):.0e}): row numbers would say which private image each one came from. "
         "Shuffle the release."
     )
-    return [_finding("order_repeats_members", sentence, length, range(start, start + length))]
+    return [finding("order_repeats_members", sentence, length, range(start, start + length))]

@@ -11,18 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from privaudit.data.decoding import (
-    SUFFIXES,
-    Conversion,
-    Window,
-    check_inside,
-    conversion_notes,
-    decode,
-    deep_sample,
-    probe,
-    shown_name,
-)
-from privaudit.data.resizing import allocate, conform, describe, most_common_size, plural, resize_notes
+from privaudit.data.decoded import Window
+from privaudit.data.decoding import SUFFIXES, is_image
+from privaudit.data.places import check_inside, shown_name
+from privaudit.data.resizing import describe, plural
+from privaudit.data.stored import ImageFile, decode_all
 from privaudit.errors import InputError
 from privaudit.images import Dataset, Images
 
@@ -35,7 +28,7 @@ _SYSTEM = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"})
 _UNREAD = frozenset(
     f".{suffix}"
     for suffix in (
-        *("dcm", "dicom", "heic", "heif", "avif", "jp2", "j2k", "jxl", "svg", "nii", "gz", "nrrd", "mha", "mhd"),
+        *("heic", "heif", "avif", "jp2", "j2k", "jxl", "svg", "nii", "gz", "nrrd", "mha", "mhd"),
         *("npy", "npz", "psd", "raw", "dng", "cr2", "nef", "arw", "exr", "hdr", "tga", "pcx", "ico", "eps", "pdf"),
         *("jfif", "jpe", "apng", "mpo", "pnm", "pfm"),
     )
@@ -59,11 +52,6 @@ def is_hidden(path: Path) -> bool:
     return path.name.startswith(".") or path.name.lower() in _SYSTEM or path.name == "__MACOSX"
 
 
-def is_image_name(path: Path) -> bool:
-    """Whether the file's name says that it is an image of a format that is read."""
-    return path.suffix.lower() in SUFFIXES
-
-
 def _shown_suffix(path: Path) -> str:
     """The suffix as it may stand in a note: what is no common suffix could be a part of a name."""
     suffix = path.suffix.lower()
@@ -84,7 +72,7 @@ def list_classes(root: Path) -> Listing:
             skipped["hidden"] += 1
         elif path.is_dir():
             folders.append(path)
-        elif is_image_name(path):
+        elif is_image(path):
             loose += 1
         elif path.name != GROUPS_FILE:
             skipped[_shown_suffix(path)] += 1
@@ -138,41 +126,8 @@ def decode_files(
     size: tuple[int, int] | None = None,
     channels: int | None = None,
 ) -> tuple[NDArray[np.uint8], list[str]]:
-    """Pixels of all files in order, of one size, and notes on what was converted.
-
-    Two passes: the headers decide size (the commonest, unless given) and channels (3 where any image has colour),
-    then each file is decoded into its row of one array allocated beforehand.
-    """
-    headers = [probe(path, root) for path in files]
-    target = size or most_common_size(Counter((header.height, header.width) for header in headers))
-    depth = channels or max(header.channels for header in headers)
-    pixels = allocate(len(files), target, depth)
-    conversions: Counter[Conversion] = Counter()
-    sizes: Counter[tuple[int, int]] = Counter()
-    depths: Counter[int] = Counter()
-    for row, path in enumerate(files):
-        decoded = decode(path, root, window)
-        conversions.update(decoded.conversions)
-        height, width, depth_found = decoded.pixels.shape
-        sizes[height, width] += 1
-        depths[depth_found] += 1
-        pixels[row] = conform(decoded.pixels, target, depth)
-    return pixels, conversion_notes(conversions) + resize_notes(sizes, depths, target, depth)
-
-
-def folder_window(root: Path, low: float = 0.5, high: float = 99.5) -> Window | None:
-    """The window of a folder's images of more than 8 bits: these two percentiles; None where there are none.
-
-    Computed on the members and used for members, controls and release alike. Percentiles, because a few dead or
-    burnt pixels would otherwise darken all images; of at most 4,096 pixels per image (a fixed random choice).
-    """
-    listing = list_classes(root)
-    samples = [values for path in listing.files if (values := deep_sample(path, root)) is not None]
-    if not samples:
-        return None
-    bounds = np.percentile(np.concatenate(samples), [low, high])
-    start, end = float(bounds[0]), float(bounds[1])
-    return (start, end) if end > start else (start, start + 1.0)
+    """Pixels of all files in order, of one size, and notes on what was converted; see `stored.decode_all`."""
+    return decode_all([ImageFile(path, root) for path in files], window=window, size=size, channels=channels)
 
 
 def _children(folder: Path, root: Path) -> list[Path]:
@@ -203,7 +158,7 @@ def _list_class(folder: Path, root: Path, label: int, listing: Listing, skipped:
                 f"'{shown_name(path, root)}' is a folder inside the class folder '{folder.name}'. Expected is "
                 "folder/<class>/<image>: give the folder that holds the class folders directly, or flatten it."
             )
-        elif is_image_name(path):
+        elif is_image(path):
             listing.files.append(path)
             listing.labels.append(label)
         else:
@@ -216,8 +171,8 @@ def _list_class(folder: Path, root: Path, label: int, listing: Listing, skipped:
 def _refuse_disguised(path: Path, root: Path) -> None:
     """Raise InputError where a file is data that would be left out: an unread format, or an image by its bytes."""
     with path.open("rb") as file:
-        head = file.read(132)
-    if path.suffix.lower() in _UNREAD or head[128:] == b"DICM":
+        head = file.read(12)
+    if path.suffix.lower() in _UNREAD:
         raise InputError(
             f"'{shown_name(path, root)}' is in a format that is not read as an image. Allowed: "
             f"{', '.join(sorted(SUFFIXES))}. Convert it to PNG or remove it."

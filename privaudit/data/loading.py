@@ -1,7 +1,8 @@
 """Load any dataset that a command accepts; what was detected and converted is told in the dataset's notes.
 
-A source is a folder of class folders, a `.npz`, a folder of `.npz` shards, a release folder, `torchvision:NAME/split`
-with a local root, or the built-in `digits`. Nothing is downloaded, and no pickle is read.
+A source is a folder of class folders, a CSV table of files, a `.npz`, a folder of `.npz` shards, a release folder, a
+folder written by `save_to_disk`, `torchvision:NAME/split` with a local root, or the built-in `digits`. Nothing is
+downloaded, and no pickle is read.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from privaudit.data.builtin import PREFIX, load_digits, load_torchvision
-from privaudit.data.decoding import Window
-from privaudit.data.folders import folder_window, is_hidden, is_image_name, load_folder
+from privaudit.data.decoded import Window
+from privaudit.data.decoding import is_image
+from privaudit.data.folders import is_hidden, list_classes, load_folder
 from privaudit.data.matching import match_classes, match_release
 from privaudit.data.npy import printable
 from privaudit.data.npz import list_shards, load_npz
 from privaudit.data.release_folder import MANIFEST, load_release_folder, write_release
 from privaudit.data.resizing import conform_all, plural, resize_notes
+from privaudit.data.saved_dataset import is_saved, load_saved, read_saved
+from privaudit.data.stored import ImageFile, window_of
+from privaudit.data.tables import is_table, load_table, read_table
 from privaudit.errors import InputError
 from privaudit.images import Dataset, Images
 from privaudit.release import Release
@@ -44,7 +49,7 @@ def load(
     channels: 1 or 3; default: 3 where any image has colour. root: local folder of a `torchvision:` source.
     Raises InputError for anything that cannot be loaded as it is.
     """
-    return load_release(source, window=window, size=size, channels=channels, root=root)[1]
+    return _load(source, window, size, channels, root)[1]
 
 
 def load_release(
@@ -60,6 +65,35 @@ def load_release(
     Soft labels, claim and provenance come from a release folder, soft labels also from `.npz`. What is listed but
     cannot be loaded is named in the notes as not assessed.
     """
+    release, dataset = _load(source, window, size, channels, root)
+    return release, replace(dataset, notes=(*dataset.notes, *_unscanned(source)))
+
+
+def members_window(source: str | Path) -> Window | None:
+    """The window to load members, controls and release with: 0.5 and 99.5 percentile of the members' deep pixels.
+
+    None where the members have no images of more than 8 bits.
+    """
+    path = Path(source)
+    if is_named(source):
+        return None
+    if is_table(path):
+        table = read_table(path)
+        return window_of([ImageFile(file, table.root) for file in table.files])
+    if not path.is_dir() or (path / MANIFEST).exists():
+        return None
+    if is_saved(path):
+        return window_of(read_saved(path).images)
+    return None if _is_shards(path) else window_of([ImageFile(file, path) for file in list_classes(path).files])
+
+
+def _load(
+    source: str | Path,
+    window: Window | None,
+    size: int | tuple[int, int] | None,
+    channels: int | None,
+    root: str | Path | None,
+) -> tuple[Release, Dataset]:
     target = _checked_size(size)
     if channels not in (None, 1, 3):
         raise InputError(f"Images have 1 channel (grey) or 3 (colour); found {channels}.")
@@ -75,40 +109,47 @@ def load_release(
     return release or Release(dataset.images), dataset
 
 
-def members_window(source: str | Path) -> Window | None:
-    """The window to load members, controls and release with: 0.5 and 99.5 percentile of the members' deep pixels.
-
-    None where the members have no images of more than 8 bits.
-    """
-    path = Path(source)
-    if not path.is_dir() or (path / MANIFEST).exists() or _is_shards(path):
-        return None
-    return folder_window(path)
-
-
 def _load_path(
     source: str, path: Path, window: Window | None, size: tuple[int, int] | None, channels: int | None
 ) -> tuple[Release | None, Dataset]:
     if path.is_dir():
         if (path / MANIFEST).exists():
             return load_release_folder(source, path, window=window, size=size, channels=channels)
+        if is_saved(path):
+            return None, load_saved(source, path, window=window, size=size, channels=channels)
         if not _is_shards(path):
             return None, load_folder(source, path, window=window, size=size, channels=channels)
         shards = list_shards(path)
     elif path.is_file() and path.suffix.lower() == ".npz":
         shards = [path]
+    elif is_table(path):
+        return None, load_table(source, path, window=window, size=size, channels=channels)
     elif path.exists():
         raise InputError(
-            f"{printable(path.name)} is neither a folder nor a .npz file. A dataset is a folder of class folders, a "
-            ".npz, a folder of .npz shards, a release folder, torchvision:NAME/split or 'digits'."
+            f"{printable(path.name)} is neither a folder nor a .npz file nor a .csv table. A dataset is a folder of "
+            "class folders, a .csv table of files, a .npz, a folder of .npz shards, a release folder, a folder written "
+            "by save_to_disk, torchvision:NAME/split or 'digits'."
         )
     else:
         raise InputError(
-            f"'{source}' does not exist. Give the path of a folder of class folders, a .npz, a folder of .npz shards "
-            "or a release folder; or torchvision:NAME/split or 'digits'."
+            f"'{source}' does not exist. Give the path of a folder of class folders, a .csv table of files, a .npz, a "
+            "folder of .npz shards, a release folder or a folder written by save_to_disk; or torchvision:NAME/split or "
+            "'digits'."
         )
     dataset, soft = load_npz(source, shards, size=size, channels=channels)
     return Release(dataset.images, soft_labels=soft), dataset
+
+
+def _unscanned(source: str | Path) -> list[str]:
+    """What the file scan of a release cannot cover, for the kinds of source where that is not obvious."""
+    path = Path(source)
+    if is_named(source):
+        return []
+    if is_table(path):
+        return ["Not assessed: files beside the table that it does not list, were they published with it."]
+    if path.is_dir() and is_saved(path) and not (path / MANIFEST).exists():
+        return ["Not assessed: bytes between the values in the Arrow files."]
+    return []
 
 
 def _is_shards(path: Path) -> bool:
@@ -118,7 +159,7 @@ def _is_shards(path: Path) -> bool:
     except OSError as error:
         raise InputError(f"{printable(path.name)} cannot be listed: {error.strerror}.") from error
     shards = [entry for entry in entries if entry.suffix.lower() == ".npz" and not entry.is_dir()]
-    others = [entry for entry in entries if entry.is_dir() or is_image_name(entry)]
+    others = [entry for entry in entries if entry.is_dir() or is_image(entry)]
     if shards and others:
         raise InputError(
             f"The folder holds {plural(len(shards), '.npz file')} beside {plural(len(others), 'other')}; "

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from privaudit.data.decoding import check_inside
 from privaudit.data.folders import MAX_NAME
 from privaudit.data.npy import Npz, open_npz, printable
+from privaudit.data.places import check_inside
 from privaudit.data.resizing import allocate, conform, describe, most_common_size, plural, resize_notes
 from privaudit.errors import InputError
 from privaudit.images import Dataset, Images

@@ -3,6 +3,7 @@
 release.json                                     class names, claim, provenance; written last
 images/<class, 5 digits>/<row, 9 digits>.png     above 100,000 images: images/<number, 5 digits>.npz
 soft_labels.npy                                  float32 [N, classes] in row order, where there are any
+croissant.json, DATASHEET.md                     what the others say, for catalogues and for readers; never read back
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
+from privaudit.data.croissant import CROISSANT, croissant_json
+from privaudit.data.datasheet import DATASHEET, datasheet
 from privaudit.data.decoding import Window, check_inside
+from privaudit.data.description import describe_release
 from privaudit.data.folders import MAX_NAME, decode_files
 from privaudit.data.npy import printable, read_npy
 from privaudit.data.npz import MAX_CLASSES, check_soft_labels, list_shards, load_npz
@@ -199,7 +203,8 @@ def write_release(
     """Write a release folder: everything into a hidden folder beside it, renamed when complete.
 
     `folder` must not exist or be empty. Loading it again gives the same pixels, labels and soft labels.
-    Raises InputError for what the format cannot hold: a teacher, statistics, values that JSON cannot carry.
+    Equal releases give equal files. Raises InputError for what the format cannot hold: a teacher, statistics, values
+    that JSON cannot carry.
     """
     text = _manifest_text(release, class_names)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -214,6 +219,8 @@ def write_release(
             _write_files(release.images, partial / "images")
         if release.soft_labels is not None:
             np.save(partial / SOFT_LABELS, release.soft_labels, allow_pickle=False)
+        for name, content in describing_files(partial, Manifest.model_validate(json.loads(text))).items():
+            (partial / name).write_bytes(content)
         with (partial / MANIFEST).open("wb") as file:
             file.write(text)
             file.flush()
@@ -223,6 +230,30 @@ def write_release(
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def describing_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
+    """croissant.json and DATASHEET.md as they are written into a release folder with these files and this manifest.
+
+    The file scan compares with it: where its words change, it reports the files of releases that were written before.
+    Raises InputError where the folder holds no readable release.
+    """
+    images = folder / "images"
+    shards = list_shards(images) if images.is_dir() else []
+    pictures, labels = ([], None) if shards else _rows(folder)
+    soft_labels = folder / SOFT_LABELS
+    facts = describe_release(
+        folder,
+        pictures=pictures,
+        labels=labels,
+        shards=shards,
+        soft_labels=soft_labels if soft_labels.exists() else None,
+        class_names=manifest.class_names,
+        artifacts=manifest.artifacts,
+        claim=None if manifest.claim is None else manifest.claim.model_dump(),
+        provenance=manifest.provenance,
+    )
+    return {CROISSANT: croissant_json(facts), DATASHEET: datasheet(facts)}
 
 
 def _manifest_text(release: Release, class_names: Sequence[str]) -> bytes:

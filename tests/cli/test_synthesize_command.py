@@ -51,6 +51,8 @@ def test_a_release_folder_and_nothing_else(finished: tuple[Path, subprocess.Comp
     folder, done = finished
     assert done.returncode == 0, done.stderr
     assert sorted(content(folder / "a b")) == [
+        "candidate/DATASHEET.md",
+        "candidate/croissant.json",
         *(f"candidate/images/{row // 6:05d}/{row:09d}.png" for row in range(12)),
         "candidate/release.json",
     ]
