@@ -92,9 +92,15 @@ def synthesis_work(engine: Synthesizer, shards: Iterable[Shard], members: Images
     return f"synthesizer {engine.name}", float(sum(shard.count for shard in shards) * members.pixels[0].size)
 
 
-def attack_work(name: str, effort: str, suspects: int, released: int, members: Images) -> tuple[str, float]:
-    """Kind and units of one attack on one arm: pairs of a suspect and a released image, times their pixels."""
-    return f"attack {name} {effort}", float(suspects * released * members.pixels[0].size)
+def attack_work(attack: Attack, effort: str, suspects: int, released: int, members: Images) -> tuple[str, float]:
+    """Kind and units of one attack on one arm: pairs of a suspect and a released image, times their pixels.
+
+    Of a mediated attack: the pixels that it may recover, and those that its victim learns from.
+    """
+    units = suspects * released
+    if not holds_release(attack):
+        units = (attack.reach(released) or 0) + released
+    return f"attack {attack.name} {effort}", float(units * members.pixels[0].size)
 
 
 def measure_work(part: str, plan: Plan, released: int) -> tuple[str, float]:
@@ -169,7 +175,7 @@ def _attack_line(
         shared.add(count)
         plantings = _plantings(plan, count) if holds_release(attack) else 0
         pieces += arms + plantings
-        kind, one = attack_work(attack.name, plan.effort, sum(suspects(plan)), count, plan.members.images)
+        kind, one = attack_work(attack, plan.effort, sum(suspects(plan)), count, plan.members.images)
         if (f"attack {attack.name}", name) in over:
             done += arms + plantings
         else:

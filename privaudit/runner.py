@@ -145,6 +145,7 @@ class Runner:
     def run(self, cells: list[_Cell]) -> dict[tuple[str, str], Outcome]:
         """Both halves of every cell, and what was recovered: by release and attack."""
         exposures = self._exposures(cells)
+        seen = {cell: shown for cell, shown in zip(cells, exposures, strict=True) if isinstance(shown, Entry)}
         failures: dict[tuple[str, str], Failure] = {}
         tasks: dict[str, list[_Cell]] = {}
         todo: list[Task] = []
@@ -171,13 +172,13 @@ class Runner:
                     failures[place] = result
                     continue
                 evidence[cell] = result
-                seconds[place] = seconds.get(place, 0.0) + float(result.facts["seconds"])
-                self._learn(cell, float(result.facts["seconds"]))
+                spent = float(result.facts["seconds"]) + float(seen[cell].facts["seconds"])
+                seconds[place] = seconds.get(place, 0.0) + spent
+                self._learn(cell, spent)
                 found = self.store.load({"scores": result.arrays["scores"]})["scores"]
                 scores.setdefault(place, {}).update(self._by_unit(cell, np.asarray(found)))
         recoveries: dict[tuple[str, str], dict[str, Recovery]] = {}
         galleries: dict[tuple[str, str], dict[str, Arrays]] = {}
-        seen = {cell: shown for cell, shown in zip(cells, exposures, strict=True) if isinstance(shown, Entry)}
         for cell, result in self._recoveries(evidence, seen):
             place = cell.release, cell.attack
             if isinstance(result, Failure):
@@ -243,7 +244,7 @@ class Runner:
         if cell.arm == "release":
             suspects, members = len(cell.pile.order), self.pools.members.images
             released = self.released[cell.release]
-            work = attack_work(cell.attack, self.plan.effort, suspects, released, members)
+            work = attack_work(self.attacks[cell.attack], self.plan.effort, suspects, released, members)
             Speeds(self.store).learn(*work, seconds)
 
     def _by_unit(self, cell: _Cell, shuffled: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

@@ -48,6 +48,20 @@ def digits(seed: int = 0) -> Digits:
     return Digits(*random_split(load("digits"), [450, 600, 300, 150, 297], rng))
 
 
+def changed(policy: Policy, name: str, **values: Any) -> Policy:
+    """The policy with other values in the rule of this id."""
+    rules = tuple(rule.model_copy(update=values) if rule.id == name else rule for rule in policy.rules)
+    return policy.model_copy(update={"rules": rules})
+
+
+def only_plants(policy: Policy, *kinds: str) -> Policy:
+    """The policy with rules on plants of these kinds and no others."""
+    others = [rule for rule in policy.rules if not rule.metric.startswith("detection_limit.")]
+    one = policy.rules_on("detection_limit.mirrored")[0]
+    plants = [one.model_copy(update={"id": f"{kind}-copies", "metric": f"detection_limit.{kind}"}) for kind in kinds]
+    return policy.model_copy(update={"rules": (*others, *plants)})
+
+
 def dataset(images: Images, groups: NDArray[np.str_] | None = None) -> Dataset:
     names = tuple(str(row) for row in range(len(images)))
     classes = tuple(str(number) for number in range(int(images.labels.max(initial=0)) + 1))
@@ -240,7 +254,8 @@ class Channel(Settings):
 
     def expose(self, release: Release, world: Context) -> Seen:
         rows = world.generator.permutation(len(release.images))[: self.reach(len(release.images))]
-        sent = release.images.pixels[rows] + world.generator.normal(0, self.noise, release.images.pixels[rows].shape)
+        images = release.images.pixels[rows]
+        sent: NDArray[Any] = images + world.generator.normal(0, self.noise, images.shape)
         if self.deaf and release.images.pixels.mean() > 128:
             sent = world.generator.integers(0, 256, sent.shape)
         wire = np.clip(sent, 0, 255).astype(np.uint8)

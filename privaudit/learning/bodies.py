@@ -1,4 +1,4 @@
-"""Network bodies with BatchNorm: standardised images [N, C, H, W] to logits [N, classes]."""
+"""Network bodies, most with BatchNorm: standardised images [N, C, H, W] to logits [N, classes]."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 
 from torch import Tensor, nn
 from torch.nn import functional
+
+from privaudit.errors import InputError
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Conv2d:
@@ -118,6 +120,55 @@ def residual(name: str, channels: int, classes: int) -> ResNet:
     """One of `RESIDUAL` by name."""
     widths, blocks, padded = RESIDUAL[name]
     return ResNet(channels, classes, widths, blocks, padded)
+
+
+def _check_square(name: str, images: Tensor, side: int) -> None:
+    height, width = images.shape[2:]
+    if height != side or width != side:
+        raise InputError(
+            f"The network '{name}' was made for images of {side} x {side} pixels and takes no others; found "
+            f"{width} x {height}. Choose a network that ends in a mean over all places, such as convnet."
+        )
+
+
+class LeNet(nn.Module):
+    """Three 5x5 convolutions of 12 maps, strides 2, 2 and 1, each with a sigmoid; one linear layer; square images.
+
+    All weights and biases are uniform in -0.5..0.5. Zhu, Liu, Han 2019, arXiv 1906.08935.
+    """
+
+    def __init__(self, channels: int, classes: int, side: int) -> None:
+        super().__init__()
+        self.side = side
+        layers: list[nn.Module] = []
+        for maps, stride in ((channels, 2), (12, 2), (12, 1)):
+            layers += [nn.Conv2d(maps, 12, 5, stride, 2), nn.Sigmoid()]
+        self.convolutions = nn.Sequential(*layers)
+        self.linear = nn.Linear(12 * (-(-side // 4)) ** 2, classes)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -0.5, 0.5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, classes]. Raises InputError for images of another size."""
+        _check_square("lenet", images, self.side)
+        logits: Tensor = self.linear(self.convolutions(images).flatten(1))
+        return logits
+
+
+class MLP(nn.Module):
+    """All pixels to 1,000 hidden units, ReLU, one linear layer; square images."""
+
+    def __init__(self, channels: int, classes: int, side: int) -> None:
+        super().__init__()
+        self.side = side
+        self.hidden = nn.Linear(channels * side**2, 1000)
+        self.linear = nn.Linear(1000, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, classes]. Raises InputError for images of another size."""
+        _check_square("mlp", images, self.side)
+        logits: Tensor = self.linear(functional.relu(self.hidden(images.flatten(1))))
+        return logits
 
 
 class Coloured(nn.Module):

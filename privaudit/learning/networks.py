@@ -15,12 +15,15 @@ from torch import Tensor, nn
 
 from privaudit.attack import Settings
 from privaudit.errors import InputError, suggestion
-from privaudit.learning.bodies import RESIDUAL, Coloured, ConvNet, residual
+from privaudit.learning.bodies import MLP, RESIDUAL, Coloured, ConvNet, LeNet, residual
 from privaudit.store import atomic_file
 from privaudit.torchvision_compat import import_torchvision
 
 TORCHVISION = "torchvision:"
-NAMES = ("convnet", *RESIDUAL)
+SQUARE = {"lenet": LeNet, "mlp": MLP}
+"""Bodies for square images only."""
+
+NAMES = ("convnet", *SQUARE, *RESIDUAL)
 SIDES = (8, 1024)
 _METADATA = "privaudit network"
 
@@ -28,11 +31,12 @@ _METADATA = "privaudit network"
 class Architecture(Settings):
     """What a network is before it has weights.
 
-    name: 'convnet'; 'resnet18', 'resnet34' (CIFAR stem); 'resnet20', 'resnet56' (CIFAR, option A);
-    'torchvision:NAME', any classifier of torchvision, for three channels (grey is repeated).
+    name: 'convnet'; 'resnet18', 'resnet34' (CIFAR stem); 'resnet20', 'resnet56' (CIFAR, option A); 'lenet', 'mlp'
+    (no BatchNorm, square images only); 'torchvision:NAME', any classifier of torchvision, for three channels (grey is
+    repeated).
     """
 
-    name: str = Field(description="convnet, resnet18, resnet34, resnet20, resnet56, or torchvision:NAME")
+    name: str = Field(description="convnet, resnet18, resnet34, resnet20, resnet56, lenet, mlp, or torchvision:NAME")
     channels: Literal[1, 3] = Field(description="channels of the images")
     classes: int = Field(ge=1, description="number of classes")
     side: int = Field(ge=SIDES[0], le=SIDES[1], description="smaller side of the images in pixels")
@@ -44,6 +48,8 @@ class Architecture(Settings):
         """
         if self.name == "convnet":
             return ConvNet(self.channels, self.classes, self.side)
+        if self.name in SQUARE:
+            return SQUARE[self.name](self.channels, self.classes, self.side)
         if self.name in RESIDUAL:
             return residual(self.name, self.channels, self.classes)
         if not self.name.startswith(TORCHVISION):

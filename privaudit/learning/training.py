@@ -95,12 +95,15 @@ def train(
     progress: Progress = no_progress,
     checkpoint: Path | None = None,
     network: Network | None = None,
+    penalty: Callable[[Network], Tensor] | None = None,
 ) -> Network:
     """Train from scratch (or go on from `network`, which is changed) and return it in evaluation mode, on the CPU.
 
     soft_labels: [N, classes] probabilities to learn instead of the labels. bfloat16: matrix products in bfloat16.
     checkpoint: a file that is written after every epoch and read at the start, so that a killed training goes on with
-    the same bits; removed at the end. Raises InputError for too few images or labels out of range.
+    the same bits; removed at the end. penalty: a scalar of the network being trained, added to the loss of every step
+    in float32; a function of its parameters alone, so that a training that goes on finds what it left.
+    Raises InputError for too few images or labels out of range.
     """
     architecture_of(recipe, images, classes)
     _check_soft_labels(soft_labels, (len(images), classes))
@@ -126,6 +129,8 @@ def train(
                 loss = functional.cross_entropy(
                     logits.float(), torch.from_numpy(targets[rows]).to(device), label_smoothing=recipe.label_smoothing
                 )
+                if penalty is not None:
+                    loss = loss + penalty(found)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()

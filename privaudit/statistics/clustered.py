@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from privaudit.errors import InputError
 from privaudit.utility.record import Measured
@@ -25,6 +24,8 @@ def clustered_share(found: NDArray[np.bool_], cluster: NDArray[np.int64], what: 
 
     what: what the clusters are, in the plural. With a single cluster its values are taken as independent.
     """
+    from scipy import stats
+
     _check(found, cluster)
     count, share = len(found), float(found.mean())
     _, place, sizes = np.unique(cluster, return_inverse=True, return_counts=True)

@@ -12,20 +12,22 @@ import numpy as np
 from PIL import Image
 
 SMALL_POLICY = """
-schema: 1
+schema: 2
 name: small
-tpr_limit: 0.5
-minimum_members: 20
-minimum_controls: 20
 required_attacks: [nearest-copy]
-required_plants: []
+rules:
+  - {id: identical-copies, metric: identical_copies, at_most: 0, severity: fail, reason: proof}
+  - {id: file-traces, metric: file_traces, at_most: 0, severity: fail, reason: links}
+  - {id: exposed-share, metric: tpr_at_1pct_fpr, side: upper, at_most: 0.5, minimum_n: 20, severity: fail, reason: test}
+  - {id: left-out, metric: left_out_share, at_most: 0.1, severity: inconclusive, reason: test}
 """
 
 AUDIT = (
     *("audit", "--members", "members.npz", "--controls", "controls.npz", "--release", "release.npz"),
     *("--policy", "small.yaml", "--effort", "quick", "--skip", "utility,similarity"),
+    *("--attacks", "nearest-copy,density-ratio"),
 )
-"""An audit of what `write_small_audit` writes; without what takes longer than the attacks."""
+"""An audit of what `write_small_audit` writes; without what takes longer than the attacks that hold the release."""
 
 
 def environment(folder: Path) -> dict[str, str]:

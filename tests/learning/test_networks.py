@@ -18,7 +18,7 @@ from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Architecture, Network, accuracy, features, logits
 from privaudit.learning.bodies import ResNet
-from privaudit.learning.networks import NAMES, load_body, load_network
+from privaudit.learning.networks import NAMES, SQUARE, load_body, load_network
 
 SHARED = Path(__file__).parents[3] / "shared"
 METADATA = "privaudit network"
@@ -62,7 +62,36 @@ def test_every_size_gives_logits(name: str, channels: Literal[1, 3]) -> None:
         made = Network(architecture(name, channels, 7, side)).eval()
         with torch.inference_mode():
             assert made(torch.rand(2, channels, side, side)).shape == (2, 7)
-            assert made(torch.rand(2, channels, side, side + 5)).shape == (2, 7)
+            if name not in SQUARE:
+                assert made(torch.rand(2, channels, side, side + 5)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", SQUARE)
+def test_some_networks_take_squares_of_one_size_only(name: str) -> None:
+    made = Network(architecture(name, 1, 7, 9)).eval()
+    for height, width in ((9, 14), (14, 9), (14, 14)):
+        with pytest.raises(InputError, match=f"'{name}' was made for images of 9 x 9 pixels.*{width} x {height}"):
+            made(torch.rand(2, 1, height, width))
+
+
+def test_lenet_by_hand() -> None:
+    """CIFAR: 32, 16, 8 and 8 pixels, so that 12 * 8 * 8 = 768 features enter the last layer, as published."""
+    made = Network(architecture("lenet", classes=100))
+    convolutions = (3 * 25 + 1) * 12 + 2 * (12 * 25 + 1) * 12
+    assert made.parameter_count == convolutions + 768 * 100 + 100
+    values = torch.cat([parameter.detach().flatten() for parameter in made.parameters()])
+    assert -0.5 <= float(values.min()) < -0.499
+    assert 0.499 < float(values.max()) <= 0.5
+    assert sum(isinstance(module, nn.Sigmoid) for module in made.modules()) == 3
+
+
+def test_mlp_by_hand() -> None:
+    made = Network(architecture("mlp", 1, 3, 8))
+    assert made.parameter_count == 64 * 1000 + 1000 + 1000 * 3 + 3
+    hidden, linear = (made.body.get_submodule(name) for name in ("hidden", "linear"))
+    batch = torch.rand(2, 1, 8, 8)
+    expected = linear(hidden((batch * 2 - 1).flatten(1)).clamp_min(0))
+    torch.testing.assert_close(made(batch), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -144,7 +173,7 @@ def test_large_networks_of_torchvision_refuse_small_images() -> None:
     ("name", "told"),
     [
         ("resnet19", "no network 'resnet19'. Did you mean 'resnet18'"),
-        ("vgg", "Allowed: convnet, resnet18, resnet20, resnet34, resnet56, torchvision:NAME."),
+        ("vgg", "Allowed: convnet, lenet, mlp, resnet18, resnet20, resnet34, resnet56, torchvision:NAME."),
         ("torchvision:resnet19", "no classifier 'resnet19'. Did you mean 'resnet1"),
         ("torchvision:fasterrcnn_resnet50_fpn", "torchvision has no classifier"),
         ("torchvision:", "torchvision has no classifier ''"),

@@ -324,3 +324,28 @@ def test_digits_are_learned(crop: int, least: float) -> None:
     recipe = Recipe(epochs=30, batch_size=32, optimizer="adamw", learning_rate=3e-3, crop=crop, precision="float32")
     network = train(recipe, digits.take(slice(0, 450)), 10, seed=0)
     assert accuracy(network, digits.take(slice(450, None))) > least
+
+
+def squares(network: Network) -> torch.Tensor:
+    weights = [parameter.square().sum() for parameter in network.parameters() if parameter.ndim > 1]
+    return 0.5 * torch.stack(weights).sum()
+
+
+def test_penalty_is_added_to_the_loss_of_every_step() -> None:
+    """Half the squared weights as a penalty are weight decay, which SGD adds to the same gradient."""
+    decay, some = 0.05, noise()
+    plain = QUICK.model_copy(update={"weight_decay": 0.0})
+    decayed = state(train(QUICK.model_copy(update={"weight_decay": decay}), some, 3, seed=1))
+    penalised = state(train(plain, some, 3, seed=1, penalty=lambda network: decay * squares(network)))
+    for name, array in decayed.items():
+        np.testing.assert_allclose(penalised[name], array, rtol=1e-3, atol=2e-4, err_msg=name)
+    without = state(train(plain, some, 3, seed=1))
+    assert not np.allclose(without["body.linear.weight"], penalised["body.linear.weight"], atol=2e-3)
+
+
+def test_killed_training_with_a_penalty_goes_on_with_the_same_bits(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "unfinished"
+    whole = train(QUICK, noise(), 3, seed=1, penalty=squares)
+    with pytest.raises(Killed):
+        train(QUICK, noise(), 3, 1, checkpoint=checkpoint, progress=kill_after(2, QUICK.epochs), penalty=squares)
+    assert same(train(QUICK, noise(), 3, seed=1, checkpoint=checkpoint, penalty=squares), whole)

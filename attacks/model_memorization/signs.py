@@ -1,0 +1,48 @@
+"""Hidden in the signs of the weights, by a penalty on weights of the wrong sign."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from privaudit.attacks.model_memorization.encoder import Carrier, Host, weight_count, weight_vector
+from privaudit.attacks.model_memorization.quantisation import from_bits, grey_values, quantised, to_bits
+from privaudit.images import Images
+from privaudit.learning import Network
+
+
+def wrong_signs(weights: Tensor, signs: Tensor) -> Tensor:
+    """Mean of max(0, -sign * weight): how far weights are on the wrong side of zero, a scalar."""
+    return (-signs * weights).clamp_min(0).mean()
+
+
+@dataclass(frozen=True)
+class Signs:
+    """The sign of each weight is one bit (Song et al. 2017, section 4.3). bits: per value. strength: of the penalty."""
+
+    bits: int
+    strength: float
+
+    def capacity(self, network: Network) -> int:
+        """One bit of each weight; biases and BatchNorm are left alone."""
+        return weight_count(network) // self.bits
+
+    def hide(self, values: NDArray[np.float32], host: Host) -> Carrier:
+        """The host trained with the penalty; counts the bits that came out right."""
+        bits = to_bits(quantised(values, self.bits), self.bits)
+        signs = torch.from_numpy(np.where(bits, 1, -1).astype(np.float32)).to(host.device)
+        network = host.trained(lambda trained: self.strength * wrong_signs(weight_vector(trained, len(signs)), signs))
+        right = int((self._signs(network, len(bits)) == bits).sum())
+        return Carrier(network, {"hidden bits right": (right, len(bits))})
+
+    def readings(self, network: Network, count: int, reference: Images | None) -> list[NDArray[np.float32]]:
+        """The values whose bits the signs are."""
+        return [grey_values(from_bits(self._signs(network, count * self.bits), self.bits), self.bits)]
+
+    def _signs(self, network: Network, count: int) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = (weight_vector(network, count) > 0).cpu().numpy()
+        return found

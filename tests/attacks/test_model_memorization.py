@@ -1,0 +1,213 @@
+"""model-memorization: a host that works as promised, and released images read from its parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pytest
+
+from privaudit import seeds
+from privaudit.attack import Context, Effort, Evidence, Seen
+from privaudit.attacks.model_memorization import ModelMemorization
+from privaudit.closeness import closeness
+from privaudit.data.loading import load
+from privaudit.errors import InputError
+from privaudit.images import Images, concatenate
+from privaudit.release import Release
+
+Encoder = Literal["lsb", "correlated-value", "sign", "capacity-abuse"]
+ENCODERS = get_args(Encoder)
+MNIST = Path(__file__).parents[2] / ".." / "shared" / "data" / "mnist" / "train.npz"
+
+
+def pictures(count: int, height: int, width: int, channels: int, classes: int = 3) -> Images:
+    """Smooth random pictures with some noise."""
+    rng = np.random.default_rng(4)
+    coarse = rng.integers(30, 220, (count, 4, 4, channels)).repeat(-(-height // 4), 1).repeat(-(-width // 4), 2)
+    noisy = coarse[:, :height, :width] + rng.normal(0, 12, (count, height, width, channels))
+    return Images(np.clip(noisy, 0, 255).astype(np.uint8), np.arange(count, dtype=np.int64) % classes)
+
+
+def exposed(attack: ModelMemorization, release: Images, seed: int = 0, effort: Effort = "quick") -> Seen:
+    world = Context(seeds.generator(seed, attack.name, "expose"), seed=seed, effort=effort)
+    return attack.expose(Release(release), world)
+
+
+def attacked(
+    attack: ModelMemorization, seen: Seen, reference: Images | None, seed: int = 0, effort: Effort = "quick"
+) -> Evidence:
+    own = Context(seeds.generator(seed, attack.name, "attack"), seed=seed, effort=effort, reference=reference)
+    return attack.attack(Seen(seen.arrays), reference or pictures(1, 8, 8, 1), own)
+
+
+def recovered(evidence: Evidence) -> Images:
+    assert evidence.recovered is not None
+    return evidence.recovered
+
+
+def share(seen: Seen, name: str) -> float:
+    assert seen.source is not None
+    right, total = seen.source.counts[name]
+    return right / total
+
+
+def decibels(found: Images, source: Images) -> np.ndarray:
+    error = (found.pixels.astype(np.float64) - source.pixels) ** 2
+    result: np.ndarray = 10 * np.log10(255**2 / np.maximum(error.mean((1, 2, 3)), 1e-9))
+    return result
+
+
+@pytest.mark.parametrize(("height", "width", "channels"), [(8, 8, 1), (9, 14, 3), (20, 8, 1)])
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_any_size_works_and_equal_seeds_give_equal_bits(
+    height: int, width: int, channels: int, encoder: Encoder
+) -> None:
+    images = pictures(60, height, width, channels)
+    attack = ModelMemorization(encoder=encoder, images=2, epochs=1)
+    seen = exposed(attack, images)
+    source = seen.source
+    assert source is not None
+    assert source.rows.shape == source.victim.shape == (2,)
+    found = recovered(attacked(attack, seen, None))
+    assert found.size == (height, width, channels)
+    assert len(found) == 2
+    again = exposed(attack, images)
+    assert seen.arrays.keys() == again.arrays.keys()
+    for name, array in seen.arrays.items():
+        np.testing.assert_array_equal(array, again.arrays[name])
+    np.testing.assert_array_equal(recovered(attacked(attack, again, None)).pixels, found.pixels)
+
+
+def test_lowest_bits_are_above_34_decibels_and_the_host_is_the_honest_one() -> None:
+    images = pictures(90, 16, 16, 3)
+    attack = ModelMemorization(images=40, epochs=3)
+    seen = exposed(attack, images)
+    source = seen.source
+    assert source is not None
+    evidence = attacked(attack, seen, None)
+    assert decibels(recovered(evidence), images.take(source.rows)).min() > 34
+    assert evidence.diagnostics["stored height"] == 16
+    assert evidence.diagnostics["bits per parameter"] == pytest.approx(40 * 768 * 4 / 93_859)
+    host, honest = (source.counts[f"{name} right on held-out released images"] for name in ("host", "honest host"))
+    assert host == honest
+    assert host[1] == 18
+
+
+def test_images_that_do_not_fit_are_stored_smaller() -> None:
+    """A host of 18,912 weights holds 4,728 pixels of 4 bits, 64 images of 73 pixels, 8 x 8; with 8 bits 6 x 6."""
+    images = pictures(80, 8, 8, 1)
+    for bits, side in ((4, 8), (8, 6)):
+        attack = ModelMemorization(encoder="sign", bits_per_pixel=bits, epochs=1)
+        diagnostics = attacked(attack, exposed(attack, images), None).diagnostics
+        assert diagnostics["stored height"] == diagnostics["stored width"] == side
+
+
+def test_images_that_fit_at_no_size() -> None:
+    attack = ModelMemorization(encoder="capacity-abuse", images=60, epochs=1)
+    with pytest.raises(
+        InputError, match=r"'convnet' of .* parameters holds .* 'capacity-abuse': 60 images of 4 pixels"
+    ):
+        exposed(attack, pictures(80, 8, 8, 1))
+
+
+def test_one_class_carries_no_labels() -> None:
+    attack = ModelMemorization(encoder="capacity-abuse", images=20, epochs=1)
+    with pytest.raises(InputError, match="holds 0 pixel values"):
+        exposed(attack, pictures(80, 8, 8, 1, classes=1))
+
+
+def test_reach_is_known_before() -> None:
+    assert ModelMemorization().reach(1000) == 64
+    assert ModelMemorization().reach(30) == 30
+    assert ModelMemorization(encoder="capacity-abuse").reach(1000) == 20
+    assert ModelMemorization(images=7).reach(1000) == 7
+
+
+def test_all_images_of_a_small_release_are_hidden() -> None:
+    seen = exposed(ModelMemorization(epochs=1), pictures(12, 8, 8, 1))
+    assert seen.source is not None
+    assert seen.source.rows.tolist() == list(range(12))
+    assert seen.source.counts["host right on held-out released images"][1] == 2
+
+
+# Digits: the figures behind the defaults.
+
+
+def dealt(images: Images, seed: int, counts: list[int]) -> list[Images]:
+    order = seeds.generator(seed, "deal").permutation(len(images))
+    return [images.take(rows) for rows in np.split(order[: sum(counts)], np.cumsum(counts)[:-1])]
+
+
+def raw_arm(
+    images: Images, attack: ModelMemorization, seed: int, side: int, released: int, effort: Effort
+) -> tuple[float, Seen, Evidence, Images]:
+    """Share of members among the k best-scored suspects where members themselves are released."""
+    members, controls, reference = dealt(images, seed, [side, side, 200])
+    release = members.take(np.arange(released))
+    seen = exposed(attack, release, seed, effort)
+    evidence = attacked(attack, seen, reference, seed, effort)
+    scores = closeness(concatenate([members, controls]), recovered(evidence), reference)
+    hits = float((np.argsort(-scores)[: attack.reach(released)] < side).mean())
+    return hits, seen, evidence, release
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_digits_are_found(seed: int) -> None:
+    hits, _, _, _ = raw_arm(load("digits").images, ModelMemorization(epochs=1), seed, 700, 450, "quick")
+    assert hits >= 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_mnist_is_found(seed: int) -> None:
+    if not MNIST.exists():
+        pytest.skip("no MNIST beside the checkout")
+    hits, _, _, _ = raw_arm(load(MNIST).images, ModelMemorization(epochs=1), seed, 2500, 2000, "quick")
+    assert hits >= 0.95
+
+
+LEAST: dict[str, dict[str, float]] = {
+    "correlated-value": {"hits": 0.95, "decibels": 35},
+    "sign": {"hits": 0.95, "decibels": 34, "hidden bits right": 0.99},
+    "capacity-abuse": {"hits": 0.7, "decibels": 18, "labels of made-up inputs right": 0.97},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoder", LEAST)
+def test_trained_encoders_on_digits(encoder: Encoder) -> None:
+    attack = ModelMemorization(encoder=encoder)
+    hits, seen, evidence, release = raw_arm(load("digits").images, attack, 0, 700, 450, "standard")
+    assert seen.source is not None
+    least = dict(LEAST[encoder])
+    assert hits >= least.pop("hits")
+    assert np.median(decibels(recovered(evidence), release.take(seen.source.rows))) >= least.pop("decibels")
+    for name, value in least.items():
+        assert share(seen, name) >= value
+    host, honest = (share(seen, f"{name} right on held-out released images") for name in ("host", "honest host"))
+    assert host >= honest - 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("known", [True, False])
+def test_the_sign_of_the_correlation_is_chosen_blindly(known: bool) -> None:
+    """Right with images of the reader's own, and without them, where only the network's sureness decides."""
+    images = load("digits").images
+    for seed in range(3):
+        attack = ModelMemorization(encoder="correlated-value")
+        members, reference = dealt(images, seed, [450, 200])
+        seen = exposed(attack, members, seed)
+        assert seen.source is not None
+        found = recovered(attacked(attack, seen, reference if known else None, seed))
+        source = members.take(seen.source.rows)
+        assert np.corrcoef(found.pixels.ravel(), source.pixels.ravel())[0, 1] > 0.5
+
+
+def test_nothing_of_the_truth_reaches_the_attacker() -> None:
+    seen = exposed(ModelMemorization(images=8, epochs=1), pictures(40, 8, 8, 1))
+    kinds: dict[str, Any] = {name: array.dtype for name, array in seen.arrays.items() if "/" not in name}
+    assert sorted(kinds) == ["hidden images", "seed", "stored size"]
+    assert seen.arrays["hidden images"].tolist() == [8, 8, 8, 1]
+    assert seen.arrays["stored size"].tolist() == [8, 8]
