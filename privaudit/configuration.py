@@ -12,7 +12,8 @@ from pydantic import Field, field_validator, model_validator
 
 from privaudit.attack import Effort, Settings
 from privaudit.errors import InputError
-from privaudit.policy import read_yaml, validated
+from privaudit.policy import BUILT_IN
+from privaudit.validation import read_yaml, validated
 
 NAME = re.compile(r"\w(?:[\w .+-]{0,58}[\w+-])?")
 PARTS = ("members", "controls", "fresh", "reference", "test")
@@ -90,7 +91,7 @@ class Configuration(Settings):
     attacks: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="attacks and their settings; default: all installed ones"
     )
-    policy: str = Field("default", description="the limits: a policy file, or 'default' or 'demo'")
+    policy: str = Field("default", description="the limits: a policy file, or the name of a shipped policy")
     effort: Effort = Field("standard", description="how much is spent: quick, standard or thorough")
     seed: int = Field(0, ge=0, description="number that fixes every random choice")
     max_suspects: int = Field(10_000, ge=100, description="most members, and most controls, that are scored")
@@ -152,5 +153,5 @@ def load_configuration(path: Path) -> Configuration:
         }
     )
     candidates = tuple(one.model_copy(update={"release": placed(one.release)}) for one in found.candidates)
-    policy = found.policy if found.policy in ("default", "demo") else str(folder / found.policy)
+    policy = found.policy if found.policy in BUILT_IN else str(folder / found.policy)
     return found.model_copy(update={"data": data, "candidates": candidates, "policy": policy})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 from privaudit import seeds
 from privaudit.evidence import AttackFacts, Scores
 from privaudit.mediated import mediated_reasons
+from privaudit.policy_metrics import EXPOSED, SUSPECTED
 from privaudit.record import (
     ArmRecord,
     AttackRecord,
@@ -137,23 +138,24 @@ def _p(value: float) -> str:
     return f"p = {value:.2g}" if value > 0 else "p below 1e-300"
 
 
-def _arm_reasons(judged: _Judged, rule: Rule) -> list[str]:
-    record, reasons, said = judged.record, judged.reasons, []
+def _arm_reasons(judged: _Judged, rule: Rule, ids: Mapping[str, str]) -> list[str]:
+    record, reasons, said = judged.record, judged.reasons, list[str]()
+    exposed, suspected = (f"rule {ids[metric]}: " if metric in ids else "" for metric in (EXPOSED, SUSPECTED))
     if reasons.detected[0]:
         said.append(f"it ranks members above controls better than chance ({_p(record.p_holm)} after Holm)")
     elif reasons.doubtful[0]:
         said.append(f"its ranking is doubtful ({_p(record.p_holm)} after Holm)")
     if reasons.listed[0]:
-        said.append(f"it names members at a false discovery rate of {_percent(rule.q)}")
+        said.append(f"{suspected}it names members at a false discovery rate of {_percent(rule.q)}")
     tpr = record.tpr_at_1pct_fpr
     if reasons.above_limit[0]:
         said.append(
-            f"it exposes at least {_percent(tpr.low)} of the members at 1 % false accusations; the limit is "
+            f"{exposed}it exposes at least {_percent(tpr.low)} of the members at 1 % false accusations; the limit is "
             f"{_percent(rule.tpr_limit)}"
         )
     elif reasons.not_below_limit[0]:
         said.append(
-            f"up to {_percent(tpr.high)} of the members may be exposed at 1 % false accusations; the limit is "
+            f"{exposed}up to {_percent(tpr.high)} of the members may be exposed at 1 % false accusations; the limit is "
             f"{_percent(rule.tpr_limit)}"
         )
     if reasons.on_top[0] and not reasons.detected[0]:
@@ -202,8 +204,12 @@ def find(
     unit: Unit,
     valid: bool,
     seed: int,
+    rule_ids: Mapping[str, str] | None = None,
 ) -> list[AttackRecord]:
-    """The findings of all attacks on one release. valid: whether members and controls can be compared."""
+    """The findings of all attacks on one release. valid: whether members and controls can be compared.
+
+    rule_ids: names of the policy's rules by metric, for the reasons.
+    """
     detections = {arm: _detections(cases, arm) for arm in _ARMS}
     records = []
     for case in cases:
@@ -225,7 +231,7 @@ def find(
             reasons.append(f"it did not finish: {facts.failure or 'no scores'}")
         else:
             verdict = release.record.verdict
-            reasons = _arm_reasons(release, rule) if holds else mediated_reasons(arms, facts, rule)
+            reasons = _arm_reasons(release, rule, rule_ids or {}) if holds else mediated_reasons(arms, facts, rule)
             exposed = exposed_share(release.record.tpr_at_1pct_fpr)
             members, controls = arm_scores(case.scores, "release")
             placed = placements(members, controls)

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from privaudit import seeds
+from privaudit.conclusion import sentence
 from privaudit.evidence import AuditEvidence, AuditFacts, ReleaseFacts
 from privaudit.findings import Case, find, fresh_checks
 from privaudit.policy import Policy
+from privaudit.policy_metrics import EXPOSED, METRICS, SUSPECTED
+from privaudit.policy_rules import Missing, evaluate
+from privaudit.policy_values import Found, values_of
 from privaudit.record import AttackRecord, AuditRecord, ReleaseRecord, Validity, Verdict
+from privaudit.rule_record import RuleRecord
 from privaudit.statistics.power import Innocent, innocent_draws
 from privaudit.statistics.rule import Rule
+
+_TOLD_BY_ATTACKS = (EXPOSED, SUSPECTED)
+"""Metrics whose broken rules stand among the reasons of the attack that breaks them."""
+
+_NO_LIMIT = 1.0
+"""A share that nothing exceeds: that of a rule that is waived."""
 
 PRECEDENCE: tuple[Verdict, ...] = ("fail", "incomplete", "inconclusive", "pass")
 
@@ -41,10 +53,6 @@ class _Case:
         return tuple(f"{verdict}: {text}" for verdict in PRECEDENCE for text in self.reasons[verdict])
 
 
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
-
-
 def too_few(facts: AuditFacts, policy: Policy) -> str | None:
     """Why the data are too few for the policy's limit; None where they are enough."""
     members = facts.data.scored_members
@@ -53,42 +61,52 @@ def too_few(facts: AuditFacts, policy: Policy) -> str | None:
     if policy.enough(members, controls):
         return None
     return (
-        f"too few: a limit of {100 * policy.tpr_limit:g} % needs {policy.minimum_members:,} members and "
+        f"too few: a limit of {100 * policy.exposed.limit():g} % needs {policy.minimum_members:,} members and "
         f"{policy.minimum_controls:,} controls to be shown; {members:,} and {controls:,} {noun} can be scored"
     )
 
 
-def _judge_proofs(case: _Case, release: ReleaseFacts, policy: Policy) -> None:
-    if release.identical:
-        people = len({pair.id for pair in release.identical})
-        case.add(
-            "fail",
-            f"{_counted(people, 'member is', 'members are')} released unchanged, pixel by pixel",
-            "Remove the identical copies (they are listed in the report), and find out how they came in.",
+def _lacking(facts: AuditFacts, policy: Policy) -> Missing | None:
+    """What the data lack for any judgement; None where they suffice."""
+    if facts.exchangeability == "no controls":
+        return Missing(
+            "there are no controls: without images that were never used, no leak can be told from chance",
+            "Give images from the same source that were never used, with --controls.",
         )
-    for finding in release.scan:
-        text = f"the released files carry traces: {finding.sentence}"
-        step = "Write the released files anew, without metadata, with neutral names in random order."
-        if policy.file_findings != "ignore":
-            case.add(policy.file_findings, text, step)
+    few = too_few(facts, policy)
+    if few is None:
+        return None
+    return Missing(few, "Collect more members or controls, or choose a policy with a larger limit.")
 
 
-def _judge_coverage(case: _Case, release: ReleaseFacts, facts: AuditFacts, policy: Policy) -> None:
-    """What nobody looked at cannot pass."""
-    for artifact in release.unseen:
-        case.add(
-            "inconclusive",
-            f"{artifact}: released, but no attack looks at it",
-            "Publish the images without it, or install an attack that looks at it.",
-        )
-    left_out = len(facts.data.not_assessed_members)
-    if left_out > policy.left_out_share * facts.data.members:
-        case.add(
-            "inconclusive",
-            f"{left_out:,} of {facts.data.members:,} members could not be assessed: other images are nearly the "
-            f"same; the limit is {100 * policy.left_out_share:g} %",
-            "Find controls that do not repeat the members' images.",
-        )
+def _unjudged(facts: AuditFacts, lacking: Missing | None, valid: bool) -> Missing | None:
+    """Why no finding of an attack can be judged; None where they can."""
+    if lacking is not None:
+        return lacking
+    if not facts.attacked:
+        return Missing("no attack has been run")
+    return None if valid else Missing("members and controls differ, so that no finding of an attack counts")
+
+
+def _hold(policy: Policy, found: Found, today: datetime.date) -> tuple[list[RuleRecord], dict[str, str | None]]:
+    """Every rule held against what was found; and by rule what to do where it is not kept."""
+    rules, steps = [], dict[str, str | None]()
+    for rule in policy.rules:
+        values = values_of(rule.metric, found)
+        rules.append(evaluate(rule, values, today))
+        steps[rule.id] = values.step if isinstance(values, Missing) else METRICS[rule.metric].step
+    return rules, steps
+
+
+def _judge_rules(case: _Case, rules: Sequence[RuleRecord], steps: Mapping[str, str | None]) -> None:
+    """Reasons of broken rules, and of rules that were not assessed; rules with one reason are told together."""
+    together: dict[tuple[Verdict, str], list[RuleRecord]] = {}
+    for rule in rules:
+        if rule.leads_to != "pass":
+            together.setdefault((rule.leads_to, rule.sentence), []).append(rule)
+    for (verdict, text), same in together.items():
+        names = ", ".join(rule.id for rule in same)
+        case.add(verdict, f"{'rule' if len(same) == 1 else 'rules'} {names}: {text}", steps[same[0].id])
 
 
 def _judge_leaks(case: _Case, attacks: Sequence[AttackRecord], policy: Policy) -> None:
@@ -111,7 +129,7 @@ def _judge_leaks(case: _Case, attacks: Sequence[AttackRecord], policy: Policy) -
             )
 
 
-def _judge_power(case: _Case, attacks: Sequence[AttackRecord], facts: AuditFacts, policy: Policy) -> None:
+def _judge_power(case: _Case, attacks: Sequence[AttackRecord], policy: Policy) -> None:
     by_name = {attack.name: attack for attack in attacks}
     for name in policy.required_attacks:
         if name not in by_name:
@@ -121,106 +139,63 @@ def _judge_power(case: _Case, attacks: Sequence[AttackRecord], facts: AuditFacts
                 "inconclusive",
                 f"{name} is silent, but its silence supports nothing: {'; '.join(by_name[name].no_support)}",
             )
-    dose = policy.plant_dose(facts.data.scored_members)
-    for kind in policy.required_plants:
-        limits = [
-            limit.dose
-            for name in policy.required_attacks
-            if name in by_name and (limit := by_name[name].detection_limit.get(kind)) is not None
-        ]
-        tried = any(kind in by_name[name].detection_limit for name in policy.required_attacks if name in by_name)
-        if not limits or min(limits) > dose:
-            found = "were found not even as 20 % of the members" if tried else "were not tried"
-            found = f"were found only from {min(limits)} on" if limits else found
-            case.add(
-                "inconclusive",
-                f"no power: planted members of the kind '{kind}' must be found at {dose}; they {found}",
-                "Use more controls, a larger effort, or an attack that sees this kind.",
-            )
-    if policy.closest_members == "none" and any(attack.closest for attack in attacks):
-        count = len({name for attack in attacks for name in attack.closest})
-        case.add(
-            "inconclusive",
-            f"{_counted(count, 'member lies', 'members lie')} closer to the release than every control, and the "
-            "policy wants none",
-            "Look at these pairs in the evidence edition, and sign that they are no copies.",
-        )
 
 
-def _sentence(verdict: Verdict, case: _Case, attacks: Sequence[AttackRecord], policy: Policy, facts: AuditFacts) -> str:
-    first = {verdict: texts[0] for verdict, texts in case.reasons.items() if texts}
-    count = sum(len(texts) for texts in case.reasons.values()) - 1
-    more = f" ({_counted(count, 'more reason', 'more reasons')} below)" if count > 0 else ""
-    assumed = (
-        " Members and controls are assumed exchangeable."
-        if facts.exchangeability == "assumed"
-        else " Members and controls were split at random."
-        if facts.exchangeability == "random split"
-        else ""
-    )
-    if verdict != "pass":
-        word = {
-            "fail": "Do not publish",
-            "inconclusive": "Not shown to be publishable",
-            "incomplete": "Not finished",
-        }[verdict]
-        return f"{word}: {first[verdict]}{more}.{assumed if facts.attacked else ''}"
-    by_name = {attack.name: attack for attack in attacks}
-    required = [by_name[name] for name in policy.required_attacks]
-    kinds = sorted({kind for attack in required for kind in attack.detection_limit})
-    limits = {
-        kind: min((limit.dose for attack in required if (limit := attack.detection_limit[kind])), default=None)
-        for kind in kinds
+def _attacks(
+    evidence: AuditEvidence,
+    release: ReleaseFacts,
+    policy: Policy,
+    tpr_limit: float,
+    valid: bool,
+    innocent: Innocent | None,
+) -> list[AttackRecord]:
+    """The findings of all attacks; none where nothing was attacked."""
+    if innocent is None:
+        return []
+    families = {
+        family: Rule(tpr_limit, max(1, sum(a.family == family for a in release.attacks)), policy.suspected_q)
+        for family in ("holds_release", "mediated")
     }
-    seen = ", ".join(f"{kind} from {dose}" for kind, dose in limits.items() if dose is not None)
-    unseen = [kind for kind, dose in limits.items() if dose is None]
-    blind = f" Not found even at 20 %: {', '.join(unseen)}." if unseen else ""
-    others = [attack.name for attack in attacks if attack.name not in policy.required_attacks]
-    chosen = (
-        f" Judged on the same images as {_counted(len(facts.releases) - 1, 'other candidate', 'others')}: "
-        "choosing among them by their verdicts is not confirmed by controls of its own."
-        if len(facts.releases) > 1
-        else ""
-    )
-    beside = f" Also silent: {', '.join(others)}." if others else ""
-    return (
-        f"No leak was found by {' and '.join(policy.required_attacks)}, which would have found planted members in this "
-        f"candidate ({seen} images on).{blind}{beside}{assumed}{chosen}"
+    return find(
+        [Case(attack, evidence.scores.get((release.name, attack.name))) for attack in release.attacks],
+        families,
+        evidence.facts.member_ids,
+        release.identical,
+        innocent,
+        evidence.facts.data.unit,
+        valid,
+        evidence.facts.seed,
+        {rule.metric: rule.id for rule in policy.rules},
     )
 
 
 def _judge_release(
-    evidence: AuditEvidence, release: ReleaseFacts, policy: Policy, validity: Validity, innocent: Innocent | None
+    evidence: AuditEvidence,
+    release: ReleaseFacts,
+    policy: Policy,
+    validity: Validity,
+    innocent: Innocent | None,
+    today: datetime.date,
 ) -> ReleaseRecord:
-    facts, case, attacks = evidence.facts, _Case(), list[AttackRecord]()
-    _judge_proofs(case, release, policy)
-    _judge_coverage(case, release, facts, policy)
-    few = too_few(facts, policy) if facts.exchangeability != "no controls" else None
-    if facts.exchangeability == "no controls":
+    facts, case, lacking = evidence.facts, _Case(), _lacking(evidence.facts, policy)
+    attacks = _attacks(evidence, release, policy, policy.exposed.limit(), validity.passed, innocent)
+    found = Found(facts, release, attacks, policy.required_attacks, _unjudged(facts, lacking, validity.passed))
+    rules, steps = _hold(policy, found, today)
+    if any(rule.metric == EXPOSED and rule.verdict == "waived" for rule in rules):
+        attacks = _attacks(evidence, release, policy, _NO_LIMIT, validity.passed, innocent)
+        rules, steps = _hold(policy, replace(found, attacks=attacks), today)
+    told = [rule for rule in rules if rule.metric not in _TOLD_BY_ATTACKS or rule.verdict != "broken"]
+    first = [rule for rule in told if METRICS[rule.metric].proof or (lacking and rule.sentence == lacking.why)]
+    _judge_rules(case, first, steps)
+    for artifact in release.unseen:
         case.add(
             "inconclusive",
-            "there are no controls: without images that were never used, no leak can be told from chance",
-            "Give images from the same source that were never used, with --controls.",
+            f"{artifact}: released, but no attack looks at it",
+            "Publish the images without it, or install an attack that looks at it.",
         )
-    elif few is not None:
-        case.add("inconclusive", few, "Collect more members or controls, or choose a policy with a larger limit.")
-    elif innocent is None:
+    if innocent is None and lacking is None:
         case.add("incomplete", "the attacks have not been run on this candidate", "Run the audit again.")
     if innocent is not None:
-        families = {
-            family: Rule(policy.tpr_limit, max(1, sum(a.family == family for a in release.attacks)), policy.suspected_q)
-            for family in ("holds_release", "mediated")
-        }
-        attacks = find(
-            [Case(attack, evidence.scores.get((release.name, attack.name))) for attack in release.attacks],
-            families,
-            facts.member_ids,
-            release.identical,
-            innocent,
-            facts.data.unit,
-            validity.passed,
-            facts.seed,
-        )
         if not validity.passed:
             case.add(
                 "inconclusive",
@@ -228,13 +203,14 @@ def _judge_release(
                 "Find controls from the same source, handled in the same way as the members.",
             )
         _judge_leaks(case, attacks, policy)
-        if few is None:
-            _judge_power(case, attacks, facts, policy)
+        if lacking is None:
+            _judge_power(case, attacks, policy)
+    _judge_rules(case, [rule for rule in told if rule not in first], steps)
     verdict = case.verdict
     return ReleaseRecord(
         name=release.name,
         verdict=verdict,
-        sentence=_sentence(verdict, case, attacks, policy, facts),
+        sentence=sentence(verdict, case.reasons, rules, attacks, policy, facts),
         reasons=case.ordered(),
         next_steps=tuple(case.next_steps),
         claim=release.claim,
@@ -248,6 +224,7 @@ def _judge_release(
         attacks=tuple(attacks),
         similarity={"ssim": None, "psnr": None, "lpips": None} | release.similarity,
         utility=release.utility,
+        rules=tuple(rules),
     )
 
 
@@ -280,24 +257,28 @@ def _validity(evidence: AuditEvidence) -> Validity:
     )
 
 
-def judge(evidence: AuditEvidence, policy: Policy) -> AuditRecord:
-    """Judge evidence under a policy. Deterministic: equal evidence and policy give an equal record."""
-    facts = evidence.facts
+def judge(evidence: AuditEvidence, policy: Policy, today: datetime.date | None = None) -> AuditRecord:
+    """Judge evidence under a policy. Deterministic: equal evidence, policy and day give an equal record.
+
+    today: the day that waivers and reviews are held against; None: this one. Without these it moves nothing.
+    """
+    facts, day = evidence.facts, today or datetime.date.today()
     validity = _validity(evidence)
     innocent = None
     if facts.attacked:
         controls = facts.data.scored_controls + facts.data.scored_fresh
         rng = seeds.generator(facts.seed, "innocent draws")
         innocent = innocent_draws(facts.data.scored_members, controls, rng)
-    releases = tuple(_judge_release(evidence, release, policy, validity, innocent) for release in facts.releases)
+    releases = tuple(_judge_release(evidence, release, policy, validity, innocent, day) for release in facts.releases)
     verdict = worst(release.verdict for release in releases)
-    sentence = next(release.sentence for release in releases if release.verdict == verdict)
+    first = next(release.sentence for release in releases if release.verdict == verdict)
     return AuditRecord(
         verdict=verdict,
-        sentence=sentence if len(releases) == 1 else f"Of {len(releases)} candidates the worst: {sentence}",
+        sentence=first if len(releases) == 1 else f"Of {len(releases)} candidates the worst: {first}",
         releases=releases,
         validity=validity,
         data=facts.data,
         policy=policy.model_dump(mode="json", by_alias=True),
+        policy_notes=policy.notes(day),
         manifest=facts.manifest,
     )

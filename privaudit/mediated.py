@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from privaudit.evidence import AttackFacts
 from privaudit.record import ArmRecord, Recovery
 from privaudit.statistics.reach import detectable_share, detectable_share_by_rank, endpoint
 from privaudit.statistics.rule import ALPHA_FAIL, Rule
 
+Arm = Literal["release", "raw", "fresh"]
+
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def mediated_reasons(arms: Mapping[str, ArmRecord | None], facts: AttackFacts, rule: Rule) -> list[str]:
+def mediated_reasons(arms: Mapping[Arm, ArmRecord | None], facts: AttackFacts, rule: Rule) -> list[str]:
     """Why a mediated attack fails the release, or what its silence could have hidden, one sentence each."""
     release, raw = arms["release"], arms["raw"]
     if release is None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from privaudit.attack import Attack
 from privaudit.errors import InputError, suggestion
-from privaudit.policy import validated
 from privaudit.synthesizer import Synthesizer
+from privaudit.validation import validated
 
 ATTACKS = "privaudit.attacks"
 SYNTHESIZERS = "privaudit.synthesizers"

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from privaudit.attack import Settings
+from privaudit.rule_record import RuleRecord
 from privaudit.utility.record import Measured, UtilityRecord
 
 SCHEMA = 1
@@ -180,6 +181,7 @@ class ReleaseRecord(Settings):
     attacks: tuple[AttackRecord, ...]
     similarity: dict[Statistic, Similarity | None]
     utility: UtilityRecord | None
+    rules: tuple[RuleRecord, ...] = Field((), description="every rule of the policy, in its order")
 
 
 class BlindBaseline(Settings):
@@ -238,4 +240,5 @@ class AuditRecord(Settings):
     validity: Validity
     data: DataRecord
     policy: dict[str, Any]
+    policy_notes: tuple[str, ...] = Field((), description="what is due in the policy itself; decides nothing")
     manifest: dict[str, Any]

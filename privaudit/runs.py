@@ -226,9 +226,15 @@ def load_run(folder: Path) -> tuple[RunFolder, AuditEvidence]:
 
 
 def load_policy_of(run: RunFolder) -> Policy:
-    """The policy that a finished run was judged by. Raises InputError where it is missing or damaged."""
-    from privaudit.policy import Policy, validated
+    """The policy that a finished run was judged by; one of schema 1 as the same limits in schema 2.
 
+    Raises InputError where it is missing or damaged.
+    """
+    from privaudit.policy import Policy
+    from privaudit.policy_schema1 import converted, is_schema1
+    from privaudit.validation import validated
+
+    what = f"private/{POLICY} of the run '{run.root}'"
     try:
         values = json.loads((run.private / POLICY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -236,4 +242,6 @@ def load_policy_of(run: RunFolder) -> Policy:
             f"The run '{run.root}' has no readable private/{POLICY}, the limits it was judged by. Judge it with "
             "privaudit check --policy FILE, or start its audit again."
         ) from None
-    return validated(Policy, values, f"private/{POLICY} of the run '{run.root}'")
+    if is_schema1(values):
+        values = converted(values, what)
+    return validated(Policy, values, what)

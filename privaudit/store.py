@@ -31,7 +31,9 @@ from privaudit.errors import IncompleteError, InputError
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Numbers of the errors that a full disk, or a used-up quota, raises."""
 
-_PARTIAL = ".partial-"
+PARTIAL = ".partial-"
+"""Beginning of the names of temporary files."""
+
 _ABANDONED_SECONDS = 3600
 _FORGOTTEN_SECONDS = 30 * 24 * 3600
 
@@ -62,7 +64,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends without an error."""
     partial = None
     try:
-        handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=PARTIAL, dir=path.parent)
         os.close(handle)
         partial = Path(name)
         yield partial
@@ -106,7 +108,7 @@ class Store:
         """Remove what killed runs left: temporary files that nobody has touched for an hour, and unfinished work that
         nobody has gone on with for a month.
         """
-        for pattern, seconds in ((f"**/{_PARTIAL}*", _ABANDONED_SECONDS), ("unfinished/*", _FORGOTTEN_SECONDS)):
+        for pattern, seconds in ((f"**/{PARTIAL}*", _ABANDONED_SECONDS), ("unfinished/*", _FORGOTTEN_SECONDS)):
             for path in self.root.glob(pattern):
                 with contextlib.suppress(OSError):
                     if time.time() - path.stat().st_mtime > seconds:

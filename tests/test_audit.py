@@ -18,6 +18,7 @@ from audit_examples import (
     digits,
     hurry,
     install_fakes,
+    only_plants,
     plan_for,
     random_images,
     without_times,
@@ -35,7 +36,7 @@ from privaudit.store import Store
 
 THREE = ("mirrored", "jpeg", "cropped")
 FAST: dict[str, dict[str, Any]] = {"distance": {}}
-FAST_POLICY = DEMO.model_copy(update={"required_attacks": ("distance",), "required_plants": ("mirrored",)})
+FAST_POLICY = only_plants(DEMO.model_copy(update={"required_attacks": ("distance",)}), "mirrored")
 
 
 @pytest.fixture(autouse=True)

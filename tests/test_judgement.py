@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import numpy as np
 import pytest
-from audit_examples import DEMO, FLOATS, clean_scores, evidence_of
+from audit_examples import DEMO, FLOATS, changed, clean_scores, evidence_of, only_plants
 
 from privaudit.evidence import AuditEvidence
 from privaudit.judgement import judge, worst
-from privaudit.policy import Policy
+from privaudit.policy import Policy, load_policy
 from privaudit.record import BlindBaseline, Estimate, IdenticalPair, ScanFinding, Verdict
 
 REQUIRED = ("nearest-copy", "density-ratio")
@@ -151,7 +150,7 @@ def test_required_plants_that_were_never_planted_are_not_found() -> None:
         assert found is not None
         del found["plant jpeg"], found["plant jpeg controls"]
     assert verdict(evidence_of(scores)) == "inconclusive"
-    lenient = DEMO.model_copy(update={"required_plants": ("mirrored",)})
+    lenient = only_plants(DEMO, "mirrored")
     assert verdict(evidence_of(scores), lenient) == "pass"
 
 
@@ -166,7 +165,7 @@ def test_no_controls_and_too_few_never_pass() -> None:
 
 
 def test_evidence_that_was_never_attacked_is_incomplete_under_a_policy_that_wants_less() -> None:
-    small = DEMO.model_copy(update={"minimum_members": 10, "minimum_controls": 10})
+    small = changed(DEMO, "exposed-share", minimum_n=10)
     assert verdict(evidence_of({}, n_members=200, attacked=False), small) == "incomplete"
 
 
@@ -187,7 +186,7 @@ def test_a_leak_found_by_an_attack_fails_even_where_the_data_are_too_few_for_a_p
     for found in scores.values():
         if found is not None:
             found["release members"] = found["release members"] + 100.0
-    strict = DEMO.model_copy(update={"minimum_members": 100_000})
+    strict = changed(DEMO, "exposed-share", minimum_n=100_000)
     assert verdict(evidence_of(scores), strict) == "fail"
     assert verdict(evidence_of(leaky), strict) == "inconclusive"
 
@@ -195,14 +194,14 @@ def test_a_leak_found_by_an_attack_fails_even_where_the_data_are_too_few_for_a_p
 def test_stricter_policy_on_finished_evidence_never_passes() -> None:
     evidence = evidence_of(clean(10))
     assert verdict(evidence) == "pass"
-    stricter: list[dict[str, Any]] = [
-        {"minimum_members": 1000},
-        {"tpr_limit": 0.02},
-        {"required_attacks": (*REQUIRED, "another")},
-        {"required_plants": ("mirrored", "blend")},
+    stricter = [
+        changed(DEMO, "exposed-share", minimum_n=1000),
+        changed(DEMO, "exposed-share", at_most=0.02),
+        DEMO.model_copy(update={"required_attacks": (*REQUIRED, "another")}),
+        only_plants(DEMO, "mirrored", "blend"),
     ]
-    for change in stricter:
-        assert verdict(evidence, DEMO.model_copy(update=change)) == "inconclusive", change
+    for policy in stricter:
+        assert verdict(evidence, policy) == "inconclusive", policy
 
 
 def test_policy_that_wants_no_closest_member() -> None:
@@ -215,15 +214,16 @@ def test_policy_that_wants_no_closest_member() -> None:
     first["release members"][7] = 30.0
     evidence = evidence_of(scores)
     assert verdict(evidence) == "pass"
-    assert verdict(evidence, DEMO.model_copy(update={"closest_members": "none"})) == "inconclusive"
+    none = load_policy("strict").rules_on("closest_members")
+    assert verdict(evidence, DEMO.model_copy(update={"rules": (*DEMO.rules, *none)})) == "inconclusive"
 
 
-@pytest.mark.parametrize(
-    ("meaning", "expected"), [("fail", "fail"), ("inconclusive", "inconclusive"), ("ignore", "pass")]
-)
-def test_traces_in_files_mean_what_the_policy_says(meaning: str, expected: str) -> None:
+@pytest.mark.parametrize(("meaning", "expected"), [("fail", "fail"), ("inconclusive", "inconclusive"), (None, "pass")])
+def test_traces_in_files_mean_what_the_policy_says(meaning: str | None, expected: str) -> None:
     scan = (ScanFinding(kind="metadata", sentence="3 files carry EXIF.", count=3, examples=("r-000001",)),)
-    policy = DEMO.model_copy(update={"file_findings": meaning})
+    policy = changed(DEMO, "file-traces", severity=meaning)
+    if meaning is None:
+        policy = DEMO.model_copy(update={"rules": tuple(rule for rule in DEMO.rules if rule.id != "file-traces")})
     assert verdict(evidence_of(clean(12), scan=scan), policy) == expected
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from privaudit.cli import audit, finished, information, run, weights
+from privaudit.cli import audit, clean, explain, finished, information, run, weights
 
 app = typer.Typer(
     name="privaudit",
@@ -25,7 +25,9 @@ for name, command, short in (
     ("report", finished.report, "Write the report of a finished run again."),
     ("init", information.init, "Write a commented audit.yaml and policy.yaml, to be changed."),
     ("plugins", information.plugins, "List the installed attacks and synthesizers."),
+    ("explain", explain.explain, "Tell what a rule, metric, attack or engine means."),
     ("doctor", information.doctor, "Tell what this machine can do."),
+    ("clean", clean.clean, "Empty the store of finished work."),
 ):
     app.command(name, short_help=short)(command)
 app.add_typer(weights.app, name="weights", short_help="Keep backbone weights in a local store; nothing is downloaded.")

@@ -25,7 +25,7 @@ def check(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="The limits to judge by: a file, or 'default' or 'demo'. Default: those it was judged by before.",
+            help="The limits to judge by: a file, or the name of a shipped policy. Default: those of its audit.",
         ),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the new audit.json instead of the verdict.")] = False,

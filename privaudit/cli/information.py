@@ -16,17 +16,30 @@ CONFIGURATION_FILE, POLICY_FILE = "audit.yaml", "policy.yaml"
 
 def init(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write them.")] = Path("."),
+    policy_from: Annotated[
+        str,
+        typer.Option(
+            metavar="POLICY",
+            help="What policy.yaml starts from: the name of a shipped policy, or a policy file of the older schema 1.",
+        ),
+    ] = "default",
+    schemas: Annotated[
+        bool, typer.Option("--schemas", help="Write the JSON Schemas of both too; editors check and complete by them.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
-    """Write audit.yaml (what a run does) and policy.yaml (the limits that a candidate must keep), with comments.
+    """Write audit.yaml (what a run does) and policy.yaml (the rules that a candidate must keep), with comments.
 
     Change them, have them reviewed, and start: privaudit run audit.yaml --policy policy.yaml
     """
     with errors_as_sentences():
         from privaudit.configuration import example_text
-        from privaudit.policy import built_in_text
+        from privaudit.schemas import SCHEMAS, editor_line, schema_text
 
-        files = {CONFIGURATION_FILE: example_text(), POLICY_FILE: built_in_text("default")}
+        files = {CONFIGURATION_FILE: example_text(), POLICY_FILE: _policy_text(policy_from)}
+        if schemas:
+            files = {name: editor_line(name) + text for name, text in files.items()}
+            files |= {schema: schema_text(schema) for schema in SCHEMAS}
         if not folder.is_dir():
             raise InputError(f"The folder '{folder}' does not exist.")
         for name in files:
@@ -39,6 +52,16 @@ def init(
             typer.echo(f"written: {folder / name}")
         paths = f"{folder / CONFIGURATION_FILE} --policy {folder / POLICY_FILE}"
         typer.echo(f"next: change them, have them reviewed, and start: privaudit run {paths}")
+
+
+def _policy_text(source: str) -> str:
+    from privaudit.policy import BUILT_IN, built_in_text
+
+    if source in BUILT_IN:
+        return built_in_text(source)
+    from privaudit.policy_schema1 import rewritten
+
+    return rewritten(Path(source))
 
 
 def plugins() -> None:

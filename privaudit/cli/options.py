@@ -41,7 +41,9 @@ Skip = Annotated[
 ]
 PolicyFile = Annotated[
     str | None,
-    typer.Option(metavar="FILE", help="The limits to judge by: a file (see: privaudit init), or 'default' or 'demo'."),
+    typer.Option(
+        metavar="FILE", help="The limits to judge by: a file (see: privaudit init), or the name of a shipped one."
+    ),
 ]
 Attacks = Annotated[
     str | None, typer.Option(metavar="NAME,...", help="Only these attacks (see: privaudit plugins). Default: all.")

@@ -142,12 +142,17 @@ def show(record: AuditRecord) -> None:
         typer.echo(f"  {release.sentence}")
         for reason in release.reasons[1:]:  # the sentence tells the first one
             typer.echo(f"  - {reason}")
+        for rule in release.rules:
+            if rule.verdict == "waived":
+                typer.echo(f"  note: rule {rule.id}: {rule.sentence}")
         if release.utility is not None:
             from privaudit.reporting.worth import utility_line
 
             typer.echo(f"  usefulness: {utility_line(release.utility)}")
         for step in release.next_steps:
             typer.echo(f"  next: {step}")
+    for note in record.policy_notes:
+        typer.echo(f"note: {note}")
     if len(record.releases) > 1:
         typer.echo(f"{record.verdict.upper()}: all candidates together")
 

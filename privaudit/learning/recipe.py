@@ -15,7 +15,9 @@ class Recipe(Settings):
     The learning rate rises linearly over the first twentieth of the steps and falls to zero along a cosine.
     """
 
-    network: str = Field("convnet", description="convnet, resnet18, resnet34, resnet20, resnet56, or torchvision:NAME")
+    network: str = Field(
+        "convnet", description="convnet, resnet18, resnet34, resnet20, resnet56, lenet, mlp, or torchvision:NAME"
+    )
     epochs: int = Field(30, ge=1, description="passes over the images")
     batch_size: int = Field(128, ge=2, description="images per step; a rest of one image joins the batch before it")
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd (Nesterov momentum 0.9) or adamw")

@@ -196,7 +196,9 @@ def _counted(found: Count) -> str:
 
 
 def _hits(value: Estimate | None) -> str:
-    return "not defined: too few suspects" if value is None else percent_interval(value)
+    if value is None:
+        return "not defined: too few suspects"
+    return f"{percent_interval(value)}; chance {percent(value.n_members / (value.n_members + value.n_controls))}"
 
 
 def _sizes(arm: ArmRecord) -> str:

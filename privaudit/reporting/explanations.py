@@ -316,6 +316,14 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         "Share of the real test images that lie among the images: variety.",
         "It does not show that the images look real.",
     ),
+    "rules": Explanation(
+        "The rules of the policy",
+        "All kept is best.",
+        "What the policy limits, what was measured with its 95 % interval, and what came of it. Beside these rules "
+        "stand the fixed tests of the evidence standard: whether an attack ranks members above strangers better than "
+        "chance, and whether members and controls can be compared.",
+        "Kept rules do not show safety beyond what was measured; waived rules are broken, and a person let them pass.",
+    ),
     "data": Explanation(
         "What was audited",
         "More images are better: the answer gets sharper.",

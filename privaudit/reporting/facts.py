@@ -28,12 +28,6 @@ _SPLITS = {
 }
 
 
-def tpr_limit(policy: Mapping[str, Any]) -> float | None:
-    """The policy's limit on the share of members found at 1 % false accusations; None where it sets none."""
-    value = policy.get("tpr_limit")
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
 def validity(found: Validity) -> tuple[Fact, ...]:
     """Whether members and controls can be compared at all."""
     split = _SPLITS[found.exchangeability]

@@ -42,7 +42,8 @@ class GalleryView:
 def gallery_views(arms: Mapping[str, Gallery]) -> tuple[GalleryView, ...]:
     """The rows of all arms that have pictures."""
     views = []
-    for arm, gallery in arms.items():
+    for arm in ARMS:
+        gallery = arms.get(arm)
         if not gallery:
             continue
         rows = [

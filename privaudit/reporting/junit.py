@@ -1,4 +1,4 @@
-"""JUnit XML for CI dashboards: a suite per release, a case per verdict, reason, gate, attack and untested thing."""
+"""JUnit XML for CI dashboards: a suite per release, a case per verdict, reason, rule, gate, attack, gap."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from privaudit.record import AttackRecord, AuditRecord, ReleaseRecord, Validity, Verdict
 from privaudit.reporting.text import p_value, printable
+from privaudit.rule_record import RuleRecord
 
 if TYPE_CHECKING:
     from junitparser import TestCase, TestSuite
@@ -37,6 +38,7 @@ def _suite(release: ReleaseRecord, validity: Validity) -> TestSuite:
     found = "; ".join(one.sentence for one in release.scan) or "nothing found beside the images"
     scan: Verdict = release.verdict if release.verdict in ("fail", "inconclusive") else "pass"
     cases.append(_case(release, "gate: file scan", scan if release.scan else "pass", found))
+    cases += [_case(release, f"rule: {rule.id}", _asked(rule), rule.sentence) for rule in release.rules]
     cases += _gates(release, validity)
     cases += [_attack_case(release, attack) for attack in release.attacks]
     cases += [
@@ -46,6 +48,11 @@ def _suite(release: ReleaseRecord, validity: Validity) -> TestSuite:
     for case in cases:
         suite.add_testcase(case)
     return suite
+
+
+def _asked(rule: RuleRecord) -> Verdict:
+    """A waived rule is skipped with its note: it is not kept."""
+    return "inconclusive" if rule.verdict == "waived" else rule.leads_to
 
 
 def _gates(release: ReleaseRecord, validity: Validity) -> list[TestCase]:

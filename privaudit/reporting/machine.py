@@ -56,6 +56,11 @@ def _release(key: str, release: ReleaseRecord) -> dict[str, Metric]:
         f"{key}.common": release.common,
         f"{key}.scan": len(release.scan),
     }
+    for rule in release.rules:
+        result[f"{key}.rules.{rule.id}.verdict"] = rule.verdict
+        result[f"{key}.rules.{rule.id}.limit"] = rule.limit
+        for part in ("estimate", "low", "high", "n"):
+            result[f"{key}.rules.{rule.id}.{part}"] = getattr(rule.value, part, None)
     for attack in release.attacks:
         result |= _attack(f"{key}.attacks.{attack.name}", attack)
     for metric, law in release.similarity.items():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from privaudit.evidence import Gallery
 from privaudit.record import AuditRecord, ReleaseRecord
-from privaudit.reporting import facts, worth
+from privaudit.reporting import facts, rules, worth
 from privaudit.reporting.attack_view import AttackView, attack_view
 from privaudit.reporting.explanations import ARMS, VERDICTS, explain
 from privaudit.reporting.recovered import reconstruction_table
@@ -30,6 +30,7 @@ class ReleaseView:
 
     record: ReleaseRecord
     anchor: str
+    rules: Table | None
     identical: tuple[Fact, ...]
     attacks: tuple[AttackView, ...]
     reconstruction: Table | None
@@ -61,7 +62,8 @@ def render_html(
             ],
             validity=facts.validity(record.validity),
             data=facts.data(record.data),
-            policy=facts.settings_table("The policy that judged", record.policy),
+            policy=facts.settings_table("The policy that judged", rules.without_rules(record.policy)),
+            policy_rules=rules.policy_table(record.policy),
             manifest=facts.manifest_tables(record.manifest),
             verdicts=VERDICTS,
             arms=ARMS,
@@ -77,7 +79,7 @@ def _release_view(
     galleries: Galleries,
     anchor: str,
 ) -> ReleaseView:
-    limit, unit = facts.tpr_limit(record.policy), record.data.unit
+    limit, unit = rules.exposed_limit(record.policy), record.data.unit
     attacks = tuple(
         attack_view(
             attack,
@@ -92,6 +94,7 @@ def _release_view(
     return ReleaseView(
         record=release,
         anchor=anchor,
+        rules=rules.rule_table(release.rules),
         identical=facts.identical(release),
         attacks=attacks,
         reconstruction=reconstruction_table(release),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from privaudit.record import AttackRecord, Recovery, ReleaseRecord
 from privaudit.reporting.explanations import ARMS, explain
@@ -10,7 +11,7 @@ from privaudit.reporting.tables import Row, Table
 from privaudit.reporting.text import SPACE, count, decimal, decimal_interval, percent
 from privaudit.utility.record import Measured
 
-_ARMS = ("release", "raw", "fresh")
+_ARMS: tuple[Literal["release", "raw", "fresh"], ...] = ("release", "raw", "fresh")
 _MISSING = "not assessed"
 
 
@@ -20,7 +21,7 @@ def recovered_table(attack: AttackRecord) -> Table | None:
     if not any(found.values()):
         return None
     lines: list[tuple[str, str, Callable[[Recovery], str]]] = [
-        ("Recovered images", "", lambda one: f"{count(one.images)} from {_victims(one.victims)}"),
+        ("Recovered images", "", lambda one: f"{count(one.images)}{_groups(one.victims)}"),
         _explained("own_source", lambda one: f"{share(one.own)}; chance {percent(one.own_chance)}"),
         _explained("own_psnr", lambda one: f"{_number(one.own_psnr)}{SPACE}dB"),
         _explained(
@@ -78,8 +79,8 @@ def _explained(name: str, say: Callable[[Recovery], str]) -> tuple[str, str, Cal
     return explain(name).title, explain(name).text, say
 
 
-def _victims(number: int) -> str:
-    return f"{count(number)} victim{'' if number == 1 else 's'}"
+def _groups(number: int) -> str:
+    return "" if number == 1 else f", matched within {count(number)} victims or classes"
 
 
 def _number(value: Measured) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from privaudit.record import AttackRecord, AuditRecord, ReleaseRecord, Unit
 from privaudit.reporting.attack_view import closest_sentence, exposed_words
 from privaudit.reporting.explanations import ARMS, VERDICTS, attack_words, explain
+from privaudit.reporting.rules import limit_words, measured_words, verdict_words
 from privaudit.reporting.text import markdown, p_value, percent_interval
 from privaudit.reporting.worth import utility_line
 
 
 def summary_markdown(record: AuditRecord) -> str:
-    """Verdict, reasons, one table of attacks per release, and what was not assessed."""
+    """Verdict, reasons, tables of attacks and of rules per release, and what was not assessed."""
     words = VERDICTS[record.verdict]
     lines = [
         f"# {words.symbol} Privacy audit: {words.word}",
@@ -23,6 +24,7 @@ def summary_markdown(record: AuditRecord) -> str:
     ]
     for release in record.releases:
         lines += _release(release, record.data.unit)
+    lines += _list("What is due in the policy", record.policy_notes)
     lines += ["", "The full report is in `report.html`; all numbers are in `audit.json`.", ""]
     return "\n".join(lines)
 
@@ -40,6 +42,15 @@ def _release(release: ReleaseRecord, unit: Unit) -> list[str]:
         lines += ["", explain("exposed_share").text]
         closest = [(attack.name, closest_sentence(attack, unit)) for attack in release.attacks]
         lines += ["", *(f"- {markdown(name)}: {sentence}" for name, sentence in closest if sentence)]
+    if release.rules:
+        lines += ["", "### Rules of the policy", "", "| Rule | Measured | Limit | Kept? |", "|---|---|---|---|"]
+        lines += [
+            f"| {markdown(rule.id)} | {markdown(measured_words(rule))} | {limit_words(rule)} | {verdict_words(rule)} |"
+            for rule in release.rules
+        ]
+        lines += ["", explain("rules").text]
+        waived = [rule for rule in release.rules if rule.verdict == "waived"]
+        lines += ["", *(f"- rule {markdown(rule.id)}: {markdown(rule.sentence)}" for rule in waived)] if waived else []
     copies = len(release.identical)
     lines += ["", f"Identical copies: {copies}. {explain('identical').text}"]
     if release.utility is not None:

@@ -99,7 +99,7 @@ def test_released_members_fail(tmp_path: Path) -> None:
     done = run(tmp_path, "audit", "--members", "members", "--release", "members", "--workers", "0")
     assert done.returncode == 1, done.stderr
     assert done.stdout.startswith(
-        "FAIL: candidate (policy: default)\n  Do not publish: 4 members are released unchanged"
+        "FAIL: candidate (policy: default)\n  Do not publish: rule identical-copies: 4 members are released unchanged"
     )
     assert "next: " in done.stdout
 
@@ -219,4 +219,10 @@ def test_demo(tmp_path: Path) -> None:
     assert done.stdout.startswith("FAIL: digits-with-planted-members (policy: demo)\n")
     assert "5 members are released unchanged" in done.stdout
     record = json.loads((tmp_path / "privaudit-report/share/audit.json").read_text())
-    assert [attack["name"] for attack in record["releases"][0]["attacks"]] == ["density-ratio", "nearest-copy"]
+    assert [attack["name"] for attack in record["releases"][0]["attacks"]] == [
+        "density-ratio",
+        "gan-inversion",
+        "gradient-matching",
+        "model-memorization",
+        "nearest-copy",
+    ]

@@ -184,7 +184,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo with data": ("audit --demo --members good", "--demo brings its own data"),
     "unknown attack": ("audit --members good --release good --attacks nearest-copi", "Did you mean 'nearest-copy'?"),
     "no attack": ("audit --members good --release good --attacks ,", "No attack is named"),
-    "unknown key": ("audit --members good --release good --policy policy.yaml", "Did you mean 'tpr_limit'?"),
+    "unknown key": ("audit --members good --release good --policy policy.yaml", "Did you mean 'at_most'?"),
+    "policy of schema 1": ("audit --members good --release good --policy old.yaml", "init --policy-from old.yaml"),
+    "nothing to write anew": ("init run --policy-from policy.yaml", "is not of schema 1"),
+    "nothing to explain": ("explain nearest-copi", "Did you mean 'nearest-copy'?"),
+    "no store": ("clean --store nowhere", "There is no store 'nowhere'"),
+    "clean data": ("clean --store good --yes", "is no store of this program"),
     "missing policy": ("audit --members good --release good --policy none.yaml", "'none.yaml' does not exist"),
     "no policy": ("audit --members good --release good --policy defualt", "Allowed: default, demo"),
     "policy that is no YAML": ("audit --members good --release good --policy bad.yaml", "not valid YAML"),
@@ -211,7 +216,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize("case", COMMANDS)
 def test_command_lines(folder: Path, case: str) -> None:
-    (folder / "policy.yaml").write_text("schema: 1\nname: mine\ntpr_limt: 0.05\n")
+    rule = "{id: a, metric: images, at_mots: 0.05, severity: fail, reason: none}"
+    (folder / "policy.yaml").write_text(f"schema: 2\nname: mine\nrequired_attacks: [a]\nrules: [{rule}]\n")
+    (folder / "old.yaml").write_text("schema: 1\nname: mine\ntpr_limit: 0.05\n")
     (folder / "bad.yaml").write_text("a: [1\n")
     (folder / "run" / "share").mkdir(parents=True)
     (folder / "run" / "private").mkdir()

@@ -58,11 +58,23 @@ def test_check_by_another_policy(runs: Path) -> None:
     assert done.returncode == 4
     assert "(policy: default)" in done.stdout
     assert "too few: a limit of 5 %" in done.stdout
-    strict = SMALL_POLICY.replace("name: small", "name: strict").replace("members: 20", "members: 60")
+    strict = SMALL_POLICY.replace("name: small", "name: strict").replace("minimum_n: 20", "minimum_n: 60")
     (runs / "strict.yaml").write_text(strict)
     record = json.loads(finished(run(runs, "check", "clean", "--policy", "strict.yaml", "--json")).stdout)
     assert record["policy"]["name"] == "strict"
     assert record["verdict"] == "inconclusive"
+
+
+def test_a_run_that_was_judged_by_a_policy_of_schema_1(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "leaky", tmp_path / "leaky")
+    old = {"schema": 1, "name": "small", "tpr_limit": 0.5, "minimum_members": 20, "minimum_controls": 20}
+    old |= {"required_attacks": ["nearest-copy"], "required_plants": []}
+    (tmp_path / "leaky/private/policy.json").write_text(json.dumps(old))
+    done = finished(run(tmp_path, "check", "leaky"))
+    assert done.returncode == 1
+    assert done.stdout.startswith("FAIL: leaky (policy: small)\n")
+    assert finished(run(tmp_path, "report", "leaky")).returncode == 0
+    assert json.loads((tmp_path / "leaky/share/audit.json").read_text())["policy"]["schema"] == 2
 
 
 def test_report_is_the_same_again(runs: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from processes import environment, run
 from privaudit.configuration import Configuration, Data, load_configuration
 from privaudit.policy import Policy
 
-COMMANDS = ("run", "synthesize", "audit", "check", "compare", "report", "init", "plugins", "doctor")
+COMMANDS = ("run", "synthesize", "audit", "check", "compare", "report", "init", "plugins", "explain", "doctor", "clean")
 SCRIPT = Path(sys.executable).with_name("privaudit")
 
 

@@ -32,6 +32,7 @@ def write_run(folder: Path, **changes: Any) -> None:
             {"name": "Made elsewhere", "release": "../few.npz"},
             {"name": "made-here", "synthesizer": "bn-matching", "settings": ENGINE},
         ],
+        "attacks": {"nearest-copy": {}, "density-ratio": {}},
         "policy": "../small.yaml",
         "effort": "quick",
     }

@@ -29,6 +29,7 @@ from privaudit.record import (
     Verdict,
 )
 from privaudit.reporting import ArmScores
+from privaudit.rule_record import RuleRecord, RuleValue
 from privaudit.utility.record import Beside, Frechet, Measured, UtilityRecord
 
 Arm = Literal["release", "raw", "fresh"]
@@ -165,6 +166,24 @@ def release(name: str, verdict: Verdict, attacks: tuple[AttackRecord, ...], **ch
     return ReleaseRecord(**(values | changes))
 
 
+def rule(verdict: Any, leads_to: Any, name: str = "exposed-share", words: str = "nearest-copy finds 3 %") -> RuleRecord:
+    value = RuleValue(estimate=0.03, low=0.01, high=0.06, n=3000, of="nearest-copy")
+    return RuleRecord(
+        id=name,
+        metric="tpr_at_1pct_fpr",
+        verdict=verdict,
+        leads_to=leads_to,
+        value=None if verdict == "not assessed" else value,
+        side="upper",
+        bound="at_most",
+        limit=0.05,
+        minimum_n=1000,
+        severity="fail",
+        sentence=words,
+        reason=words,
+    )
+
+
 def audit(verdict: Verdict, releases: tuple[ReleaseRecord, ...], **changes: Any) -> AuditRecord:
     checks = tuple(
         FreshCheck(attack=name, auc_p=0.72, top20_p=0.41, p_holm=0.82, passed=True)
@@ -195,7 +214,13 @@ def audit(verdict: Verdict, releases: tuple[ReleaseRecord, ...], **changes: Any)
             near_duplicate_threshold=0.97,
             notes=("12 images had an alpha channel; it was laid on white.",),
         ),
-        "policy": {"name": "default", "tpr_limit": 0.05, "required": ["nearest-copy", "density-ratio"]},
+        "policy": {
+            "name": "default",
+            "required_attacks": ["nearest-copy", "density-ratio"],
+            "rules": [
+                {"id": "exposed-share", "metric": "tpr_at_1pct_fpr", "side": "upper", "at_most": 0.05, "reason": "Law."}
+            ],
+        },
         "manifest": {
             "versions": {"privaudit": "0.1.0", "torch": "2.13.0", "numpy": "2.4.6"},
             "hashes": {"members": "b1946ac92492d2347c6235b4d2611184", "policy": "591785b794601e212b260e25925636fd"},
@@ -288,6 +313,12 @@ def failing() -> AuditRecord:
         reasons=("30 members are released pixel by pixel.", "nearest-copy: corrected p < 0.0001."),
         next_steps=("Remove the listed images and find out how they came in.", "Audit again."),
         identical=pairs,
+        rules=(
+            rule("broken", "fail"),
+            rule("waived", "pass", "left-out", "a note; waived by Ada until 2027-01-31: a trial"),
+            rule("not assessed", "inconclusive", "usefulness", "the usefulness was not measured"),
+            rule("kept", "pass", "file-traces"),
+        ),
         scan=(
             ScanFinding(kind="metadata", sentence="Files carry EXIF data.", count=4, examples=("r-000001", "r-000002")),
         ),
@@ -348,11 +379,17 @@ def hostile() -> AuditRecord:
         reasons=(HOSTILE,),
         not_assessed=(HOSTILE,),
         class_counts={HOSTILE: 3000},
+        rules=(rule("broken", "fail", HOSTILE, HOSTILE),),
         claim={HOSTILE: HOSTILE},
         similarity={"ssim": similarity({"median": 0.4}, {"median": 0.5}, HOSTILE), "psnr": None, "lpips": None},
         utility=utility(HOSTILE),
     )
-    return audit("fail", (listed,), manifest={HOSTILE: {HOSTILE: HOSTILE}}, policy={HOSTILE: 1})
+    return audit(
+        "fail",
+        (listed,),
+        manifest={HOSTILE: {HOSTILE: HOSTILE}},
+        policy={HOSTILE: 1, "rules": [{"id": HOSTILE, "metric": HOSTILE, "at_most": 1, "reason": HOSTILE}]},
+    )
 
 
 RECORDS = {

@@ -1,0 +1,89 @@
+"""From keys and values, such as a YAML file holds, to a settings model; what is wrong is said in plain words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from privaudit.errors import InputError, suggestion
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_PLAIN = {
+    "model_type": "keys and values belong here",
+    "dict_type": "keys and values belong here",
+    "tuple_type": "a list belongs here",
+    "string_type": "a text belongs here; quote it",
+    "int_type": "a whole number belongs here",
+    "int_parsing": "a whole number belongs here",
+    "int_from_float": "a whole number belongs here",
+    "float_type": "a number belongs here",
+    "float_parsing": "a number belongs here",
+    "bool_type": "true or false belongs here",
+    "bool_parsing": "true or false belongs here",
+    "too_short": "at least one is needed",
+    "string_too_short": "a text belongs here; it is empty",
+}
+"""What pydantic says in the words of a programmer, by its type of error."""
+
+
+def _keys(model: type[BaseModel]) -> dict[str, str | None]:
+    """Descriptions by key; keys of models within it with dots."""
+    found: dict[str, str | None] = {}
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        found[key] = field.description
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                found |= {f"{key}.{deeper}": text for deeper, text in _keys(inner).items()}
+    return found
+
+
+def _explain(error: ValidationError, model: type[BaseModel], what: str) -> InputError:
+    """A message with one line per wrong key, with the nearest allowed key for an unknown one."""
+    lines, keys = [], _keys(model)
+    places = [problem["loc"] for problem in error.errors()]
+    for problem in error.errors():
+        if any(problem["loc"] == place[: len(problem["loc"])] != place for place in places):
+            continue  # it follows from what is wrong within
+        place = ".".join(str(part) for part in problem["loc"])
+        key = ".".join(part for part in problem["loc"] if isinstance(part, str))
+        above = key.rpartition(".")[0]
+        beside = [other.rpartition(".")[2] for other in keys if other.rpartition(".")[0] == above]
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"unknown key '{place}'. {suggestion(key.rpartition('.')[2], beside)}")
+        elif problem["type"] == "missing":
+            lines.append(f"key '{place}' is missing: {keys.get(key) or 'it is needed'}.")
+        else:
+            found = "" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})"
+            message = _PLAIN.get(problem["type"], problem["msg"].removeprefix("Value error, ")).rstrip(".")
+            lines.append((f"key '{place}': " if place else "") + message + found + ".")
+    return InputError(f"The {what} cannot be used:\n" + "\n".join(f"  - {line}" for line in lines))
+
+
+def validated(model: type[Model], values: Any, what: str) -> Model:
+    """The model made from these values; InputError with suggestions where they are wrong."""
+    if not isinstance(values, dict):
+        raise InputError(f"The {what} must hold keys and values; found {type(values).__name__}.")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error, model, what) from None
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """The content of a YAML file; InputError where it cannot be read."""
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"The {what} '{path}' does not exist.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The {what} '{path}' cannot be read: {error}.") from None
+    except yaml.YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        place = f" in line {mark.line + 1}" if mark is not None else ""
+        raise InputError(f"The {what} '{path}' is not valid YAML{place}: {problem or 'it cannot be read'}.") from None
