@@ -28,6 +28,15 @@ REFERENCE: Mapping[str, float] = {
     "attack density-ratio quick": 2.0e-11,
     "attack density-ratio standard": 2.0e-11,
     "attack density-ratio thorough": 2.0e-11,
+    "attack gradient-matching quick": 1.6e-3,
+    "attack gradient-matching standard": 4.0e-3,
+    "attack gradient-matching thorough": 5.5e-2,
+    "attack model-memorization quick": 5.0e-4,
+    "attack model-memorization standard": 1.0e-3,
+    "attack model-memorization thorough": 4.0e-3,
+    "attack gan-inversion quick": 1.0e-3,
+    "attack gan-inversion standard": 4.0e-3,
+    "attack gan-inversion thorough": 1.0e-1,
     "synthesizer bn-matching convnet": 2.0e-6,
     "synthesizer bn-matching resnet20": 4.0e-6,
     "utility": 1.0e-6,
@@ -95,11 +104,11 @@ def synthesis_work(engine: Synthesizer, shards: Iterable[Shard], members: Images
 def attack_work(attack: Attack, effort: str, suspects: int, released: int, members: Images) -> tuple[str, float]:
     """Kind and units of one attack on one arm: pairs of a suspect and a released image, times their pixels.
 
-    Of a mediated attack: the pixels that it may recover, and those that its victim learns from.
+    Of a mediated attack: the pixels that it may recover.
     """
     units = suspects * released
     if not holds_release(attack):
-        units = (attack.reach(released) or 0) + released
+        units = attack.reach(released) or 0
     return f"attack {attack.name} {effort}", float(units * members.pixels[0].size)
 
 
