@@ -50,7 +50,9 @@ def sentence(
     seen = ", ".join(f"{kind} from {dose}" for kind, dose in limits.items() if dose is not None)
     unseen = [kind for kind, dose in limits.items() if dose is None]
     blind = f" Not found even at 20 %: {', '.join(unseen)}." if unseen else ""
-    others = [attack.name for attack in attacks if attack.name not in policy.required_attacks]
+    others = [attack for attack in attacks if attack.name not in policy.required_attacks]
+    decisive = [attack.name for attack in others if attack.supports_pass]
+    silent = [attack.name for attack in others if not attack.supports_pass]
     chosen = (
         f" Judged on the same images as {counted(len(facts.releases) - 1, 'other candidate', 'others')}: "
         "choosing among them by their verdicts is not confirmed by controls of its own."
@@ -59,7 +61,8 @@ def sentence(
     )
     lifted = [rule.id for rule in rules if rule.verdict == "waived"]
     waived = f" Broken, but waived: {', '.join(lifted)}." if lifted else ""
-    beside = f" Also silent: {', '.join(others)}." if others else ""
+    beside = f" Also silent: {', '.join(decisive)}." if decisive else ""
+    beside += f" Silent, but not decisive here: {', '.join(silent)}." if silent else ""
     return (
         f"No leak was found by {' and '.join(policy.required_attacks)}, which would have found planted members in this "
         f"candidate ({seen} images on).{blind}{beside}{waived}{assumed}{chosen}"

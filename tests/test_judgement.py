@@ -45,6 +45,20 @@ def test_clean_evidence_passes_and_says_on_what_it_rests() -> None:
     assert "assumed exchangeable" in assumed.sentence
 
 
+def test_silence_that_supports_nothing_is_named_as_such() -> None:
+    found = evidence_of(clean(1, (*REQUIRED, "gradient-matching", "another")))
+    (release,) = found.facts.releases
+    attacks = tuple(
+        attack.model_copy(update={"family": "mediated"}) if attack.name == "gradient-matching" else attack
+        for attack in release.attacks
+    )
+    releases = (release.model_copy(update={"attacks": attacks}),)
+    facts = found.facts.model_copy(update={"releases": releases})
+    record = judge(AuditEvidence(facts, found.scores), DEMO)
+    assert record.verdict == "pass"
+    assert "Also silent: another. Silent, but not decisive here: gradient-matching." in record.sentence
+
+
 def test_judging_twice_gives_the_same_bytes() -> None:
     texts = [judge(evidence_of(clean(2)), DEMO).model_dump_json() for _ in range(2)]
     assert texts[0] == texts[1]
