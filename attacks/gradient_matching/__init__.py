@@ -43,7 +43,7 @@ class GradientMatching(Settings):
     """
 
     name: ClassVar[str] = "gradient-matching"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     sees: ClassVar[frozenset[Sight]] = frozenset({Sight.GRADIENTS, Sight.PARAMETERS})
     threat_model: ClassVar[str] = (
         "Someone who takes part in training, such as the server of federated learning. He never sees the released "

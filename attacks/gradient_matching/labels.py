@@ -86,22 +86,46 @@ def class_predictions(observed: Observed, reference: Images | None, rng: np.rand
 def whole_counts(expected: NDArray[np.float64], gradient: NDArray[np.float64], size: int) -> NDArray[np.int64]:
     """Counts of labels, [classes], that sum to `size` and explain the mean of p - y best, by least squares.
 
-    expected: [classes, classes], p of an image of each class. Images are counted one by one, each where it leaves the
-    smallest rest; then one at a time is moved to another class while that makes the rest smaller.
+    expected: [classes, classes], p of an image of each class. Two starts, of which the better end counts: images
+    counted one by one, each where it leaves the smallest rest; and the solution in fractions, rounded so that the sum
+    holds. From each, one image at a time is moved to another class while that makes the rest smaller.
     """
     effects = expected - np.eye(len(expected))
     wanted = size * gradient
-    counts = np.zeros(len(expected), dtype=np.int64)
+    ends = [
+        _moved(start, effects, wanted)
+        for start in (_one_by_one(effects, wanted, size), _rounded(effects, wanted, size))
+    ]
+    return min(ends, key=lambda counts: float(((wanted - counts @ effects) ** 2).sum()))
+
+
+def _one_by_one(effects: NDArray[np.float64], wanted: NDArray[np.float64], size: int) -> NDArray[np.int64]:
+    counts = np.zeros(len(effects), dtype=np.int64)
     for _ in range(size):
         rests = wanted - counts @ effects - effects
         counts[(rests**2).sum(1).argmin()] += 1
+    return counts
+
+
+def _rounded(effects: NDArray[np.float64], wanted: NDArray[np.float64], size: int) -> NDArray[np.int64]:
+    """The largest remainders are rounded up."""
+    equations = np.vstack([effects.T, np.ones(len(effects))])
+    shares = np.clip(np.linalg.lstsq(equations, np.append(wanted, size), rcond=None)[0], 0, None)
+    shares = shares * size / shares.sum() if shares.sum() > 0 else np.full(len(effects), size / len(effects))
+    counts: NDArray[np.int64] = np.floor(shares).astype(np.int64)
+    counts[np.argsort(counts - shares, kind="stable")[: size - counts.sum()]] += 1
+    return counts
+
+
+def _moved(counts: NDArray[np.int64], effects: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.int64]:
+    tolerance = _ROUNDING * counts.sum() ** 2
     while True:
         rest = wanted - counts @ effects
         filled = np.flatnonzero(counts)
         moved = rest + effects[filled][:, None] - effects
         losses = (moved**2).sum(2)
         source, target = np.unravel_index(losses.argmin(), losses.shape)
-        if losses[source, target] >= (rest**2).sum() - _ROUNDING * size**2:
+        if losses[source, target] >= (rest**2).sum() - tolerance:
             return counts
         counts[filled[source]] -= 1
         counts[target] += 1
