@@ -3,7 +3,8 @@
 Each re-split gives five candidates of the same members, audited together: two of unseen images alone, two in which
 1 % of the members are planted mirrored (not the same ones), and one with 5 % blurred. Pairs of equal settings: the
 two clean ones, and the two mirrored ones. Leakier pairs: a clean one against a mirrored, and against the blurred one.
-`compare` sees rankings only: no list of identical copies helps it. One line of JSON per re-split is appended to the
+`compare` sees the rankings of the candidates only: no list of identical copies helps it, and the other arms are not
+run. One line of JSON per re-split is appended to the
 log, so that a stopped run goes on.
 
     python -m benchmarks.compare_pairs --runs 100 --processes 2 --log compare_pairs.jsonl
@@ -19,13 +20,14 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 from benchmarks import cifar10
 from benchmarks.planted_truth import blurred, mirrored
 from benchmarks.recording import commit, write_result
-from privaudit import seeds
+from privaudit import audit, runner, seeds
 from privaudit.audit import Candidate, Plan, collect
 from privaudit.comparison import compare
 from privaudit.images import Dataset, Images
@@ -33,11 +35,18 @@ from privaudit.policy import load_policy
 from privaudit.release import Release
 from privaudit.store import Store
 
-SIZES = {"members": 2000, "controls": 2600, "release": 2000, "other release": 2000, "fresh": 2000, "reference": 900}
+SIZES = {"members": 2000, "controls": 2600, "release": 2000, "other release": 2000, "fresh": 600, "reference": 900}
 ATTACKS: dict[str, dict[str, Any]] = {"nearest-copy": {}, "density-ratio": {}}
 EQUAL = (("clean", "clean again"), ("mirrored", "mirrored again"))
 LEAKIER = (("clean again", "mirrored"), ("clean", "blurred"))
 _data = None
+
+
+class ReleaseArmOnly(runner.Runner):
+    """The blind runner without the arms that a comparison does not look at."""
+
+    def cells(self, candidate: Candidate) -> list[Any]:
+        return [cell for cell in super().cells(candidate) if cell.arm == "release"]
 
 
 def planted(base: Dataset, members: Images, change: Any, share: float, rng: np.random.Generator) -> Dataset:
@@ -71,7 +80,8 @@ def one(seed: int) -> dict[str, Any]:
     candidates = [Candidate(name, Release(data.images), data) for name, data in made.items()]
     with tempfile.TemporaryDirectory() as folder:
         plan = Plan(members, candidates, ATTACKS, controls, fresh, reference, seed=seed, kinds=())
-        evidence = collect(plan, load_policy("default"), Store(Path(folder)))
+        with patch.object(audit, "Runner", ReleaseArmOnly):
+            evidence = collect(plan, load_policy("default"), Store(Path(folder)))
     said = {}
     for before, after in (*EQUAL, *LEAKIER):
         parts = compare(evidence, evidence, before, after).parts

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from privaudit.learning import Network, Recipe
 
 Effort = Literal["quick", "standard", "thorough"]
+Criterion = Literal["singling_out", "linkability", "inference"]
 Progress = Callable[[str, float], None]
 
 
@@ -84,18 +85,23 @@ class Evidence:
     recovered: reconstructed images; the core then scores the suspects by closeness to them.
     victim: int64 [N recovered], from which victim each came (see `Source`); None: all from victim 0.
     diagnostics: the attacker's own losses, never the truth.
+    nearest: int64 [N suspects], row of the released image that each suspect's score rests on, -1: none; for the
+        pictures of the evidence edition. None: the attack does not tell.
     """
 
     scores: NDArray[np.float64] | None = None
     recovered: Images | None = None
     victim: NDArray[np.int64] | None = None
     diagnostics: Mapping[str, float] = field(default_factory=dict)
+    nearest: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if (self.scores is None) == (self.recovered is None):
             raise InputError("Evidence needs exactly one of scores and recovered.")
         if self.victim is not None and (self.recovered is None or self.victim.shape != (len(self.recovered),)):
             raise InputError("Evidence names one victim per recovered image, or none.")
+        if self.nearest is not None and (self.scores is None or self.nearest.shape != self.scores.shape):
+            raise InputError("Evidence names one released row per score (-1: none), or none at all.")
 
 
 def no_progress(stage: str, share: float) -> None:
@@ -145,6 +151,7 @@ class Attack(Protocol):
 
     name, version: both are in every cache key; version rises when scores change.
     sees: what the attacker sees. threat_model: in words, what the attacker holds.
+    A class may also declare `informs: ClassVar[tuple[Criterion, ...]]` (see the function of that name).
     """
 
     name: ClassVar[str]
@@ -187,6 +194,22 @@ class ReleaseAttack(Settings, ABC):
     @abstractmethod
     def attack(self, seen: Seen, suspects: Images, own: Context) -> Evidence:
         """Rank the suspects against `seen.images`."""
+
+
+def informs(attack: Attack) -> tuple[Criterion, ...]:
+    """The criteria of WP216 that an attack declares to inform, in its class attribute `informs`.
+
+    An attack that declares none informs singling out: it ranks whose images were used. Raises InputError for a
+    criterion that does not exist.
+    """
+    declared = tuple(getattr(type(attack), "informs", ())) or ("singling_out",)
+    for criterion in declared:
+        if criterion not in get_args(Criterion):
+            raise InputError(
+                f"The attack '{attack.name}' informs '{criterion}', which is no criterion. "
+                f"Allowed: {', '.join(get_args(Criterion))}."
+            )
+    return declared
 
 
 def holds_release(attack: Attack) -> bool:

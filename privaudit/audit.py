@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.arms import class_counts
-from privaudit.attack import holds_release
+from privaudit.artifacts import lacking, wanted
+from privaudit.attack import holds_release, informs
 from privaudit.cells import BASELINE, LINK
 from privaudit.errors import IncompleteError, InputError
 from privaudit.evidence import AttackFacts, AuditEvidence, AuditFacts, ReleaseFacts
 from privaudit.execution import Failure, Task, run
-from privaudit.identical import identical_copies
+from privaudit.identical import identical_copies, public_already
 from privaudit.images import Images, concatenate
 from privaudit.manifest import commit, processor, result_facts, versions
 from privaudit.measuring import measure
@@ -23,18 +24,27 @@ from privaudit.plugins import make_attack
 from privaudit.policy import Policy
 from privaudit.pools import Pools, make_pools
 from privaudit.record import BlindBaseline, DataRecord, Exchangeability, IdenticalPair, Unit, without_paths
+from privaudit.release import Release
 from privaudit.runner import Runner
 from privaudit.store import Arrays, Store, key_of
+from privaudit.strata import unit_facts
 
 __all__ = ["Announce", "Candidate", "Plan", "collect", "member_id", "release_id", "settings_of"]
 
 
 def _data_record(plan_: Plan, pools: Pools | None) -> DataRecord:
-    members = plan_.members
+    members, public = plan_.members, plan_.also_released
     unit: Unit = "image" if members.groups is None else "person"
+    published = np.flatnonzero(public_already(members.images, public))
+    common: dict[str, Any] = {
+        "members": len(members),
+        "also_released": 0 if public is None else len(public),
+        "already_public": tuple(member_id(int(row)) for row in published),
+        "notes": (*plan_.notes, *(f"{one.name}: {note}" for one in plan_.candidates for note in one.notes)),
+    }
     if pools is None:
         return DataRecord(
-            members=len(members),
+            **common,
             controls=0 if plan_.controls is None else len(plan_.controls),
             fresh=0,
             reference=0,
@@ -45,10 +55,9 @@ def _data_record(plan_: Plan, pools: Pools | None) -> DataRecord:
             not_assessed_members=(),
             left_out_controls=0,
             near_duplicate_threshold=None,
-            notes=plan_.notes,
         )
     return DataRecord(
-        members=len(members),
+        **common,
         controls=len(pools.controls),
         fresh=len(pools.fresh),
         reference=len(pools.reference),
@@ -59,7 +68,6 @@ def _data_record(plan_: Plan, pools: Pools | None) -> DataRecord:
         not_assessed_members=tuple(member_id(int(row)) for row in pools.straddling_members),
         left_out_controls=pools.left_out_controls,
         near_duplicate_threshold=pools.near_duplicate_threshold,
-        notes=plan_.notes,
     )
 
 
@@ -72,11 +80,14 @@ def _unit_ids(pools: Pools) -> tuple[str, ...]:
 def _release_facts(plan_: Plan, candidate: Candidate, others: list[Images]) -> ReleaseFacts:
     release, names = candidate.release, plan_.members.class_names
     copies = identical_copies(plan_.members.images, others, release.images)
-    looked_at = {sight.value for name in plan_.attacks for sight in make_attack(name, dict(plan_.attacks[name])).sees}
-    unseen = [artifact for artifact in release.artifacts if artifact not in looked_at]
-    unseen = [*(artifact.replace("_", " ") for artifact in unseen), *release.unread]
+    shown = plan_.shown(release)
+    attacks = [make_attack(name, dict(settings)) for name, settings in plan_.attacks.items()]
+    looked_at = {name for attack in attacks if lacking(attack, shown) is None for name in wanted(attack)}
+    unseen = [_in_words(artifact, release) for artifact in release.artifacts if artifact not in looked_at]
+    unseen += release.unread
     not_assessed = [f"{artifact}: released, but no attack looks at it" for artifact in unseen]
     not_assessed += ["traces in the released files: no files were given"] if candidate.scan is None else []
+    not_assessed += [why for attack in attacks if (why := lacking(attack, shown))]
     return ReleaseFacts(
         name=candidate.name,
         images=len(release.images),
@@ -90,6 +101,12 @@ def _release_facts(plan_: Plan, candidate: Candidate, others: list[Images]) -> R
         unseen=tuple(unseen),
         attacks=(),
     )
+
+
+def _in_words(artifact: str, release: Release) -> str:
+    if artifact == "teacher" and release.trained_on == "unknown":
+        return "teacher, of which nobody knows what it was trained on"
+    return artifact.replace("_", " ")
 
 
 def _manifest(plan_: Plan, store: Store) -> dict[str, Any]:
@@ -147,6 +164,7 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
             max_suspects=plan_.max_suspects,
             seed=plan_.seed,
             random_split=plan_.random_split,
+            public=plan_.also_released,
             link=lambda images: _link(images, store),
         )
     others = [] if pools is None else [part.images for part in (pools.controls, pools.fresh)]
@@ -182,7 +200,9 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
     for facts_, candidate in zip(releases, plan_.candidates, strict=True):
         attacks = []
         for name, attack in runner.attacks.items():
-            outcome = results[facts_.name, name]
+            outcome = results.get((facts_.name, name))
+            if outcome is None:  # it looks at what this candidate does not publish
+                continue
             failure = outcome.failure
             attacks.append(
                 AttackFacts(
@@ -191,11 +211,14 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
                     settings=settings_of(attack),
                     family="holds_release" if holds_release(attack) else "mediated",
                     threat_model=attack.threat_model,
-                    reach=attack.reach(len(candidate.release.images)),
+                    reach=attack.reach(len(runner.shown[facts_.name].images)),
                     seconds=outcome.seconds,
                     recoveries=dict(outcome.recoveries),
                     failure=None if failure is None else without_paths(failure.message),
                     trace=None if failure is None else failure.trace,
+                    informs=informs(attack),
+                    pairs=outcome.pairs,
+                    looks_at=wanted(attack),
                 )
             )
         name = candidate.name
@@ -210,6 +233,8 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
         "releases": tuple(with_attacks),
         "blind_baseline": baseline,
         "member_ids": _unit_ids(pools),
+        "class_names": plan_.members.class_names,
+        "units": unit_facts(pools),
         "attacked": True,
     }
     facts = facts.model_copy(update=attacked)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit import seeds
+from privaudit.artifacts import read_release, with_analogue
 from privaudit.attack import Context, Seen
 from privaudit.calls import surroundings
 from privaudit.closeness import closeness
@@ -20,7 +21,6 @@ from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.plugins import make_attack
 from privaudit.record import BlindBaseline
-from privaudit.release import Release
 from privaudit.store import Arrays
 from privaudit.validity import blind_baseline
 
@@ -76,11 +76,15 @@ def baseline(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arra
 
 
 def expose(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
-    """The victim's half: inputs {'release'} to what is seen, and to what the runner keeps (names with `KEPT`)."""
+    """The victim's half: inputs {'release'} to what is seen, and to what the runner keeps (names with `KEPT`).
+
+    arguments may ask for an `analogue` of what the candidate publishes beside its images (see `artifacts`).
+    """
     attacker = make_attack(arguments["attack"], dict(arguments["settings"]))
-    released = inputs["release"]
-    release = Release(_images(released), soft_labels=released.get("soft_labels"))
-    seen = attacker.expose(release, context(arguments, attacker.name, "expose"))
+    release, world = read_release(inputs["release"]), context(arguments, attacker.name, "expose")
+    if "analogue" in arguments:
+        release = with_analogue(release, arguments["analogue"], world)
+    seen = attacker.expose(release, world)
     taken = sorted(name for name in seen.arrays if name.startswith(KEPT))
     if taken:
         raise InputError(f"The attack '{attacker.name}' may not name what is seen '{taken[0]}': the runner does.")
@@ -93,7 +97,10 @@ def expose(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays
 
 
 def attack(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
-    """The attacker's half: inputs {'seen', 'suspects', 'reference'} to one score per suspect, float64."""
+    """The attacker's half: inputs {'seen', 'suspects', 'reference'} to one score per suspect, float64.
+
+    Where the arguments ask for 'nearest' and the attack tells, also the released row behind each score, int64.
+    """
     attacker = make_attack(arguments["attack"], dict(arguments["settings"]))
     suspects = _images(inputs["suspects"])
     reference = _images(inputs["reference"]) if "reference" in inputs else None
@@ -108,6 +115,8 @@ def attack(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays
             f"found {None if scores is None else scores.shape}."
         )
     results: dict[str, NDArray[Any]] = {"scores": np.asarray(scores, dtype=np.float64)}
+    if arguments.get("nearest") and evidence.nearest is not None:
+        results["nearest"] = np.asarray(evidence.nearest, dtype=np.int64)
     for name, value in evidence.diagnostics.items():
         results[f"diagnostic {name}"] = np.asarray(value, dtype=np.float64)
     if evidence.recovered is not None:

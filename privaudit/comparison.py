@@ -52,7 +52,11 @@ def compare(
             raise InputError(f"The {which} was not attacked (too few images, or no controls): nothing to compare.")
     mine, theirs = baseline.facts.manifest, run.facts.manifest
     for what, before, after in (
-        ("other data (members, controls, fresh or reference)", mine["hashes"]["data"], theirs["hashes"]["data"]),
+        (
+            "other data (members, controls, fresh, reference, test, or what is public already)",
+            mine["hashes"]["data"],
+            theirs["hashes"]["data"],
+        ),
         ("another --seed", mine["seeds"], theirs["seeds"]),
         ("another --effort", mine["effort"], theirs["effort"]),
         ("another --max-suspects", mine["max_suspects"], theirs["max_suspects"]),

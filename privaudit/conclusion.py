@@ -33,6 +33,9 @@ def sentence(
         if facts.exchangeability == "random split"
         else ""
     )
+    if facts.data.also_released and facts.attacked:
+        public = counted(facts.data.also_released, "image that is", "images that are")
+        assumed += f" Judged together with {public} public already."
     if verdict != "pass":
         word = {
             "fail": "Do not publish",
@@ -53,17 +56,11 @@ def sentence(
     others = [attack for attack in attacks if attack.name not in policy.required_attacks]
     decisive = [attack.name for attack in others if attack.supports_pass]
     silent = [attack.name for attack in others if not attack.supports_pass]
-    chosen = (
-        f" Judged on the same images as {counted(len(facts.releases) - 1, 'other candidate', 'others')}: "
-        "choosing among them by their verdicts is not confirmed by controls of its own."
-        if len(facts.releases) > 1
-        else ""
-    )
     lifted = [rule.id for rule in rules if rule.verdict == "waived"]
     waived = f" Broken, but waived: {', '.join(lifted)}." if lifted else ""
     beside = f" Also silent: {', '.join(decisive)}." if decisive else ""
     beside += f" Silent, but not decisive here: {', '.join(silent)}." if silent else ""
     return (
         f"No leak was found by {' and '.join(policy.required_attacks)}, which would have found planted members in this "
-        f"candidate ({seen} images on).{blind}{beside}{waived}{assumed}{chosen}"
+        f"candidate ({seen} images on).{blind}{beside}{waived}{assumed}"
     )

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from privaudit.attack import Effort, Settings
 from privaudit.errors import InputError
 from privaudit.policy import BUILT_IN
+from privaudit.release import TrainedOn
 from privaudit.validation import read_yaml, validated
 
 NAME = re.compile(r"\w(?:[\w .+-]{0,58}[\w+-])?")
@@ -59,6 +60,18 @@ class Data(Settings):
         return self
 
 
+class Teacher(Settings):
+    """A network that is published with a candidate."""
+
+    file: str = Field(description="its weights, a safetensors file")
+    architecture: str = Field(
+        description="convnet, resnet18, resnet34, resnet20, resnet56, lenet, mlp, or torchvision:NAME"
+    )
+    trained_on: TrainedOn = Field(
+        description="members: on the members alone; other: on neither members nor controls; unknown"
+    )
+
+
 class CandidateSource(Settings):
     """A release candidate: made elsewhere (`release`), or to be made (`synthesizer` and its `settings`)."""
 
@@ -66,6 +79,12 @@ class CandidateSource(Settings):
     release: str | None = Field(None, description="where it lies")
     synthesizer: str | None = Field(None, description="the engine that makes it (see: privaudit plugins)")
     settings: dict[str, Any] = Field(default_factory=dict, description="settings of the engine")
+    teacher: Teacher | None = Field(None, description="a network that is published with a release made elsewhere")
+    soft_labels: str | None = Field(
+        None, description="probabilities published with it: .npy, float [images, classes], in the order of its images"
+    )
+    claim: str | None = Field(None, description="file with the claim of differential privacy that comes with it")
+    repeat: int = Field(0, ge=0, description="number of a repeat: the same settings from other random numbers")
 
     @field_validator("settings", mode="before")
     @classmethod
@@ -79,6 +98,8 @@ class CandidateSource(Settings):
             raise ValueError("give either 'release' or 'synthesizer'")
         if self.release is not None and self.settings:
             raise ValueError("'settings' belong to a 'synthesizer'")
+        if self.synthesizer is not None and (self.teacher or self.soft_labels or self.claim):
+            raise ValueError("'teacher', 'soft_labels' and 'claim' belong to a 'release' made elsewhere")
         return self
 
 
@@ -88,6 +109,9 @@ class Configuration(Settings):
     schema_: Literal[1] = Field(1, alias="schema", description="version of this format")
     data: Data = Field(description="where the images are")
     candidates: tuple[CandidateSource, ...] = Field(min_length=1, description="what is to be judged")
+    also_released: tuple[str, ...] = Field(
+        (), description="what is public already; the attackers see it together with each candidate"
+    )
     attacks: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="attacks and their settings; default: all installed ones"
     )
@@ -140,18 +164,38 @@ def load_configuration(path: Path) -> Configuration:
         )
     found = validated(Configuration, read_yaml(path, "configuration"), f"configuration '{path.name}'")
     folder = path.parent
+    data = placed_data(found.data, folder)
+    update = {
+        "data": data,
+        "candidates": tuple(_placed_candidate(one, folder) for one in found.candidates),
+        "also_released": tuple(_placed(source, folder) for source in found.also_released),
+        "policy": placed_policy(found.policy, folder),
+    }
+    return found.model_copy(update=update)
 
-    def placed(source: str | None) -> str | None:
-        from privaudit.data.loading import is_named
 
-        return source if source is None or is_named(source) else str(folder / source)
+def placed_data(data: Data, folder: Path) -> Data:
+    """The data with paths that are relative to a folder."""
+    update: dict[str, Any] = {part: _placed(getattr(data, part), folder) for part in (*PARTS, "source")}
+    return data.model_copy(update={**update, "root": None if data.root is None else folder / data.root})
 
-    data = found.data.model_copy(
-        update={
-            **{part: placed(getattr(found.data, part)) for part in (*PARTS, "source")},
-            "root": None if found.data.root is None else folder / found.data.root,
-        }
-    )
-    candidates = tuple(one.model_copy(update={"release": placed(one.release)}) for one in found.candidates)
-    policy = found.policy if found.policy in BUILT_IN else str(folder / found.policy)
-    return found.model_copy(update={"data": data, "candidates": candidates, "policy": policy})
+
+def placed_policy(policy: str, folder: Path) -> str:
+    """The name of a shipped policy as it is; a file relative to a folder."""
+    return policy if policy in BUILT_IN else str(folder / policy)
+
+
+def _placed_candidate(one: CandidateSource, folder: Path) -> CandidateSource:
+    update: dict[str, Any] = {"release": _placed(one.release, folder)}
+    update |= {
+        name: str(folder / file) for name in ("soft_labels", "claim") if (file := getattr(one, name)) is not None
+    }
+    if one.teacher is not None:
+        update["teacher"] = one.teacher.model_copy(update={"file": str(folder / one.teacher.file)})
+    return one.model_copy(update=update)
+
+
+def _placed(source: str | None, folder: Path) -> str | None:
+    from privaudit.data.loading import is_named
+
+    return source if source is None or is_named(source) else str(folder / source)

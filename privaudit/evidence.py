@@ -11,13 +11,13 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from privaudit.attack import Settings
+from privaudit.attack import Criterion, Settings
 from privaudit.errors import InputError
 from privaudit.record import (
     BlindBaseline,
@@ -46,8 +46,12 @@ Scores = Mapping[str, NDArray[np.float64]]
 """
 
 
-Gallery = Mapping[str, NDArray[np.uint8]]
-"""Pixels of a few recovered images, their source, the nearest member and the nearest control, row by row."""
+Gallery = Mapping[str, NDArray[Any]]
+"""Pixels of a few recovered images, their source, the nearest member and the nearest control, row by row; or the
+pairs of an attack that holds the release (see `privaudit.pairs`)."""
+
+PAIRS = "pairs"
+"""Where the pairs stand among the pictures of an attack, beside the arms."""
 
 
 class AttackFacts(Settings):
@@ -63,6 +67,29 @@ class AttackFacts(Settings):
     failure: str | None
     recoveries: dict[str, Recovery] = Field(default_factory=dict, description="by arm; mediated attacks")
     trace: str | None = None
+    informs: tuple[Criterion, ...] = ("singling_out",)
+    pairs: int = Field(0, description="pictured pairs of a released image and a member; they lie beside the scores")
+    looks_at: tuple[str, ...] = Field((), description="what is published beside the images that it looks at")
+
+
+Part = Literal["members", "controls", "fresh"]
+
+
+class UnitFacts(Settings):
+    """The scored units of one pool, in the order of their scores.
+
+    classes: place of the class in `AuditFacts.class_names`, -1: its images have several. images: how many are scored.
+    """
+
+    classes: tuple[int, ...]
+    images: tuple[int, ...]
+
+    def kept(self, chosen: NDArray[np.bool_]) -> UnitFacts:
+        """The chosen units alone. chosen: bool, one per unit."""
+        rows = np.flatnonzero(chosen)
+        return UnitFacts(
+            classes=tuple(self.classes[row] for row in rows), images=tuple(self.images[row] for row in rows)
+        )
 
 
 class ReleaseFacts(Settings):
@@ -91,6 +118,8 @@ class AuditFacts(Settings):
     blind_baseline: BlindBaseline | None
     exchangeability: Exchangeability
     member_ids: tuple[str, ...]
+    class_names: tuple[str, ...] = ()
+    units: dict[Part, UnitFacts] = Field(default_factory=dict)
     attacked: bool
     seed: int
     manifest: dict[str, Any]
@@ -146,9 +175,10 @@ def load(folder: Path) -> AuditEvidence:
             if attack.failure is None and facts.attacked:
                 path = folder / _file(facts, release.name, attack.name, SCORES)
                 scores[release.name, attack.name] = _read(path, ("release members", len(facts.member_ids)))
-            if attack.recoveries:
+            pictured = [*attack.recoveries, *([PAIRS] if attack.pairs else [])]
+            if pictured:
                 path = folder / _file(facts, release.name, attack.name, GALLERY)
-                galleries[release.name, attack.name] = _by_arm(_read(path), attack.recoveries)
+                galleries[release.name, attack.name] = _by_arm(_read(path), pictured)
     return AuditEvidence(facts, scores, galleries)
 
 

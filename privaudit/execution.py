@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
 
 from privaudit.errors import PrivauditError
+from privaudit.machine import cores
 from privaudit.store import Entry, Store
 from privaudit.worker import Done, Needs, Report, Task, no_interrupts, one_thread, start_worker, work
 
@@ -275,8 +276,3 @@ def run(
         for task, result in _compute(list(missing.values()), store, workers, hear):
             for twin in same.get(task.key, []):
                 yield twin, result
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

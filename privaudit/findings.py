@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from privaudit import seeds
-from privaudit.evidence import AttackFacts, Scores
+from privaudit.evidence import AttackFacts, AuditFacts, Scores
 from privaudit.mediated import mediated_reasons
 from privaudit.policy_metrics import EXPOSED, SUSPECTED
 from privaudit.record import (
@@ -20,15 +20,18 @@ from privaudit.record import (
     FreshCheck,
     IdenticalPair,
     Power,
+    Stratum,
     Suspected,
     Unit,
 )
+from privaudit.standing import fewest_visible, worst_member
 from privaudit.statistics.detection import Detection, detect, holm, two_sided
 from privaudit.statistics.exposure import auc_estimate, exposed_share, leakage, suspected_list, tpr_estimate
 from privaudit.statistics.power import Innocent, detection_limit, power_curve
 from privaudit.statistics.reach import endpoint, hits_at
 from privaudit.statistics.rule import ALPHA_FAIL, Reasons, Rule, apply_rule
 from privaudit.statistics.tally import TOP_K, Tally, placements, tally
+from privaudit.strata import strata
 
 Arm = Literal["release", "raw", "fresh"]
 _ARMS: tuple[Arm, ...] = ("release", "raw", "fresh")
@@ -117,12 +120,16 @@ def _judge_arm(
 
 
 def fresh_checks(cases: Sequence[Case]) -> tuple[FreshCheck, ...]:
-    """Two-sided tests on the fresh arm, Holm over the attacks at .01: members and controls must look alike there."""
-    tests: list[tuple[str, float, float]] = []
+    """Two-sided tests on the fresh arm, Holm over all of them at .01: members and controls must look alike there.
+
+    Candidates of one shape share this arm: what several of them have in common is tested once.
+    """
+    found: dict[tuple[str, float, float], None] = {}
     for case in cases:
         if case.scores is not None and has_arm(case.scores, "fresh"):
             auc_p, top_p = two_sided(tally(placements(*arm_scores(case.scores, "fresh"))))
-            tests.append((case.facts.name, auc_p, top_p))
+            found[case.facts.name, auc_p, top_p] = None
+    tests = list(found)
     adjusted = holm([min(1.0, 2 * min(auc_p, top_p)) for _, auc_p, top_p in tests])
     return tuple(
         FreshCheck(attack=name, auc_p=auc_p, top20_p=top_p, p_holm=p, passed=p > ALPHA_FAIL)
@@ -205,10 +212,11 @@ def find(
     valid: bool,
     seed: int,
     rule_ids: Mapping[str, str] | None = None,
+    audit: AuditFacts | None = None,
 ) -> list[AttackRecord]:
     """The findings of all attacks on one release. valid: whether members and controls can be compared.
 
-    rule_ids: names of the policy's rules by metric, for the reasons.
+    rule_ids: names of the policy's rules by metric, for the reasons. audit: tells the groups of the scored units.
     """
     detections = {arm: _detections(cases, arm) for arm in _ARMS}
     records = []
@@ -227,6 +235,7 @@ def find(
         verdict: Literal["pass", "fail", "inconclusive", "incomplete"] = "incomplete"
         exposed: ExposedShare | None = None
         scale, suspected, closest = None, [], []
+        worst, fewest, groups = None, None, tuple[Stratum, ...]()
         if facts.failure is not None or release is None or case.scores is None:
             reasons.append(f"it did not finish: {facts.failure or 'no scores'}")
         else:
@@ -237,6 +246,8 @@ def find(
             placed = placements(members, controls)
             suspected = suspected_list(placed, rule.q) if holds else []
             closest = [member_ids[int(row)] for row in np.flatnonzero(placed.above + placed.tied == 0)]
+            worst, fewest = worst_member(placed, member_ids), fewest_visible(len(members), len(controls))
+            groups = () if audit is None else strata(case.scores, audit)
             if judged["raw"] is not None:
                 same = tally(placements(members, case.scores["release controls"]))
                 scale = leakage(same, judged["raw"].counts, unit)
@@ -265,6 +276,10 @@ def find(
                 suspected=tuple(Suspected(id=member_ids[row], fdr=rate) for row, rate in suspected),
                 suspected_q=rule.q,
                 closest=tuple(closest),
+                informs=facts.informs,
+                worst=worst,
+                fewest_visible=fewest,
+                strata=groups,
             )
         )
     return records

@@ -157,19 +157,32 @@ def forecast(
     finished: parts and candidates that are done (see `part_key`).
     """
     lines = []
-    members, cores, over = plan.members.images, max(1, plan.workers), set(finished)
+    members, over = plan.members.images, set(finished)
     for name, engine in engines.items():
-        total, done = made[name]
-        kind, units = synthesis_work(engine, engine.shards(members), members, plan.effort)
-        whole, left = speeds.seconds(kind, units), total - done
-        seconds = None if whole is None else (whole * left / total + _STEP * left) / min(cores, max(1, left))
-        lines.append(Line(f"make {name} with {engine.name}", total, done, seconds if left else 0.0))
+        lines.append(making(name, engine, members, plan.effort, made[name], plan.workers, speeds))
     if attacked:
         for name, settings in plan.attacks.items():
             lines.append(_attack_line(plan, make_attack(name, dict(settings)), released, over, speeds))
         lines += [_measure_line(plan, part, released, over, speeds) for part in plan.measure]
     lines.append(Line("check the data, judge and report", 1, 0, _AROUND))
     return lines
+
+
+def making(
+    name: str,
+    engine: Synthesizer,
+    members: Images,
+    effort: str,
+    shards: tuple[int, int],
+    workers: int,
+    speeds: Speeds,
+) -> Line:
+    """The making of a candidate. shards: in all, and in the store."""
+    total, done = shards
+    kind, units = synthesis_work(engine, engine.shards(members), members, effort)
+    whole, left = speeds.seconds(kind, units), total - done
+    seconds = None if whole is None else (whole * left / total + _STEP * left) / min(max(1, workers), max(1, left))
+    return Line(f"make {name} with {engine.name}", total, done, seconds if left else 0.0)
 
 
 def _attack_line(
@@ -184,7 +197,8 @@ def _attack_line(
         shared.add(count)
         plantings = _plantings(plan, count) if holds_release(attack) else 0
         pieces += arms + plantings
-        kind, one = attack_work(attack, plan.effort, sum(suspects(plan)), count, plan.members.images)
+        seen = count + (0 if plan.also_released is None else len(plan.also_released))
+        kind, one = attack_work(attack, plan.effort, sum(suspects(plan)), seen, plan.members.images)
         if (f"attack {attack.name}", name) in over:
             done += arms + plantings
         else:

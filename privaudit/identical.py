@@ -46,3 +46,11 @@ def identical_copies(members: Images, others: list[Images], release: Images) -> 
         else:
             pairs += [(row, released) for row in rows[digest]]
     return Identical(tuple(sorted(pairs)), common)
+
+
+def public_already(images: Images, public: Images | None) -> NDArray[np.bool_]:
+    """Which images are public already, pixel by pixel. bool [N]."""
+    if public is None or public.size != images.size:
+        return np.zeros(len(images), dtype=bool)
+    known = set(public.image_digests())
+    return np.array([digest in known for digest in images.image_digests()], dtype=bool)

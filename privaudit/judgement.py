@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from privaudit import seeds
+from privaudit import seeds, selection
 from privaudit.conclusion import sentence
 from privaudit.evidence import AuditEvidence, AuditFacts, ReleaseFacts
 from privaudit.findings import Case, find, fresh_checks
@@ -141,6 +141,20 @@ def _judge_power(case: _Case, attacks: Sequence[AttackRecord], policy: Policy) -
             )
 
 
+def _judge_artifacts(case: _Case, release: ReleaseFacts, attacks: Sequence[AttackRecord]) -> None:
+    """What is published beside the images counts as looked at only where an attack with shown power did."""
+    decisive = {attack.name for attack in attacks if attack.supports_pass}
+    for artifact in sorted({artifact for attack in release.attacks for artifact in attack.looks_at}):
+        names = [attack.name for attack in release.attacks if artifact in attack.looks_at]
+        if not decisive & set(names):
+            case.add(
+                "inconclusive",
+                f"{artifact.replace('_', ' ')}: released, and looked at only by {' and '.join(names)}, whose silence "
+                "supports nothing",
+                "Publish the images without it, or install an attack that looks at it.",
+            )
+
+
 def _attacks(
     evidence: AuditEvidence,
     release: ReleaseFacts,
@@ -166,6 +180,7 @@ def _attacks(
         valid,
         evidence.facts.seed,
         {rule.metric: rule.id for rule in policy.rules},
+        evidence.facts,
     )
 
 
@@ -205,6 +220,7 @@ def _judge_release(
         _judge_leaks(case, attacks, policy)
         if lacking is None:
             _judge_power(case, attacks, policy)
+            _judge_artifacts(case, release, attacks)
     _judge_rules(case, [rule for rule in told if rule not in first], steps)
     verdict = case.verdict
     return ReleaseRecord(
@@ -243,10 +259,8 @@ def _invalid(validity: Validity) -> str:
 
 def _validity(evidence: AuditEvidence) -> Validity:
     facts = evidence.facts
-    checks = tuple(
-        check
-        for release in facts.releases
-        for check in fresh_checks([Case(a, evidence.scores.get((release.name, a.name))) for a in release.attacks])
+    checks = fresh_checks(
+        [Case(a, evidence.scores.get((release.name, a.name))) for release in facts.releases for a in release.attacks]
     )
     blind = facts.blind_baseline
     return Validity(
@@ -260,9 +274,34 @@ def _validity(evidence: AuditEvidence) -> Validity:
 def judge(evidence: AuditEvidence, policy: Policy, today: datetime.date | None = None) -> AuditRecord:
     """Judge evidence under a policy. Deterministic: equal evidence, policy and day give an equal record.
 
+    Of several candidates the most useful that passes is judged again on controls that were held back.
     today: the day that waivers and reviews are held against; None: this one. Without these it moves nothing.
     """
-    facts, day = evidence.facts, today or datetime.date.today()
+    day = today or datetime.date.today()
+    parts = selection.split(evidence, policy)
+    record = _judged(evidence if parts is None else parts.choosing, policy, day)
+    if len(record.releases) == 1:
+        return record
+    chosen = selection.best(record)
+    if parts is None or chosen is None:
+        record = selection.unconfirmed(record)
+    else:
+        held_back = parts.confirming.facts.data
+        second = _judged(selection.only(parts.confirming, chosen), policy, day)
+        record = selection.chosen_and_confirmed(record, second, held_back.scored_controls + held_back.scored_fresh)
+    verdict = worst(release.verdict for release in record.releases)
+    told = next(one for one in record.releases if (one.name == chosen if verdict == "pass" else one.verdict == verdict))
+    count = len(record.releases)
+    start = (
+        f"All {count} candidates pass; of the chosen one" if verdict == "pass" else f"Of {count} candidates the worst"
+    )
+    update = {"verdict": verdict, "sentence": f"{start}: {told.sentence}", "data": evidence.facts.data}
+    return record.model_copy(update=update)
+
+
+def _judged(evidence: AuditEvidence, policy: Policy, day: datetime.date) -> AuditRecord:
+    """Every candidate judged on all the controls that the evidence holds."""
+    facts = evidence.facts
     validity = _validity(evidence)
     innocent = None
     if facts.attacked:
@@ -271,14 +310,14 @@ def judge(evidence: AuditEvidence, policy: Policy, today: datetime.date | None =
         innocent = innocent_draws(facts.data.scored_members, controls, rng)
     releases = tuple(_judge_release(evidence, release, policy, validity, innocent, day) for release in facts.releases)
     verdict = worst(release.verdict for release in releases)
-    first = next(release.sentence for release in releases if release.verdict == verdict)
     return AuditRecord(
         verdict=verdict,
-        sentence=first if len(releases) == 1 else f"Of {len(releases)} candidates the worst: {first}",
+        sentence=next(release.sentence for release in releases if release.verdict == verdict),
         releases=releases,
         validity=validity,
         data=facts.data,
         policy=policy.model_dump(mode="json", by_alias=True),
+        judged_on=day.isoformat(),
         policy_notes=policy.notes(day),
         manifest=facts.manifest,
     )

@@ -9,21 +9,12 @@ from numpy.typing import NDArray
 
 from privaudit import seeds
 from privaudit.images import Images, concatenate
-from privaudit.release import Release
 from privaudit.store import Store
 
 
 def put_images(store: Store, images: Images) -> dict[str, str]:
     """Keep pixels and labels; their hashes by name."""
     return {"pixels": store.put_array(images.pixels), "labels": store.put_array(images.labels)}
-
-
-def put_release(store: Store, release: Release) -> dict[str, str]:
-    """Keep what a release publishes; the hashes by name."""
-    stored = put_images(store, release.images)
-    if release.soft_labels is not None:
-        stored["soft_labels"] = store.put_array(release.soft_labels)
-    return stored
 
 
 @dataclass(frozen=True, eq=False)

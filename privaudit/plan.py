@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from privaudit.attack import Attack, Effort
-from privaudit.images import Dataset
+from privaudit.images import Dataset, Images
 from privaudit.plants import KINDS
 from privaudit.plugins import make_attack
 from privaudit.record import ScanFinding
-from privaudit.release import Release
+from privaudit.release import Release, together
 from privaudit.store import array_digest, key_of
 from privaudit.synthesizer import Synthesizer
 
@@ -34,12 +34,16 @@ def within(announce: Announce) -> Callable[[str, str, float], None]:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A release to be judged. data: its images with names and notes. scan: findings in its files; None: not scanned."""
+    """A release to be judged. data: its images with names and notes. scan: findings in its files; None: not scanned.
+
+    notes: what is to be known about what it publishes beside the images.
+    """
 
     name: str
     release: Release
     data: Dataset
     scan: tuple[ScanFinding, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +54,7 @@ class Plan:
     weights: folder of the weight store. utility_seeds: students on each side.
     kinds: kinds of plants that are tried. max_suspects: images scored per side at most.
     random_split: members and controls were split at random by privaudit.
+    also_released: images that are public already, whatever becomes of the candidates; of the members' size.
     """
 
     members: Dataset
@@ -70,11 +75,22 @@ class Plan:
     notes: tuple[str, ...] = ()
     workers: int = 0
     kinds: tuple[str, ...] = tuple(KINDS)
+    also_released: Images | None = None
+
+    def shown(self, release: Release) -> Release:
+        """What the attackers of this release see: it, and what is public already.
+
+        A teacher is shown only where it is known what it was trained on: one that saw the controls too cannot tell
+        members from them, so that its silence would say nothing.
+        """
+        if release.teacher is not None and release.trained_on == "unknown":
+            release = replace(release, teacher=None)
+        return together(release, self.also_released)
 
     def facts(self, releases: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What the result depends on, JSON-able, without paths: written down before anything is scored.
 
-        releases: what tells the candidates apart by name; default: the hashes of their images.
+        releases: what tells the candidates apart by name; default: their hashes.
         """
         data = {
             name: part.images.digest
@@ -83,12 +99,14 @@ class Plan:
             for name in ("members", "controls", "fresh", "reference", "test")
             if (part := getattr(self, name)) is not None
         }
+        if self.also_released is not None:
+            data["also_released"] = self.also_released.digest
         attacks = {name: make_attack(name, dict(settings)) for name, settings in self.attacks.items()}
         return {
             "data": data,
             "releases": dict(releases)
             if releases is not None
-            else {candidate.name: candidate.release.images.digest for candidate in self.candidates},
+            else {candidate.name: candidate.release.digest for candidate in self.candidates},
             "family": {
                 name: {"version": attack.version, "settings": settings_of(attack)} for name, attack in attacks.items()
             },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from privaudit import seeds
 from privaudit.duplicates import Pairs, linked, straddling, surplus
 from privaudit.errors import InputError
+from privaudit.identical import public_already
 from privaudit.images import Dataset, Images, concatenate
 from privaudit.record import Unit
 from privaudit.splits import share_out
@@ -25,7 +26,8 @@ class Pools:
     """The data of an audit.
 
     scored_*: rows of the suspects. straddling_members: rows not assessed, because a control is nearly the same image
-    or shows the same person; left_out_controls: how many controls and fresh images that took with it.
+    or shows the same person, or because they are beside one that is public already; public_members: rows not assessed
+    because these very images are public already. left_out_controls: controls and fresh images left out likewise.
     """
 
     members: Dataset
@@ -39,6 +41,7 @@ class Pools:
     left_out_controls: int
     near_duplicate_threshold: float | None
     unit: Unit
+    public_members: Rows = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def units(self, part: str) -> NDArray[np.str_]:
         """Unit of each scored row of 'members', 'controls' or 'fresh'."""
@@ -96,12 +99,19 @@ def make_pools(
     max_suspects: int,
     seed: int,
     random_split: bool = False,
+    public: Images | None = None,
     link: Callable[[Images], tuple[Pairs, float]] = linked,
 ) -> Pools:
     """Split the controls, leave out straddling pairs from both sides, and choose the suspects.
 
     random_split: near-duplicates were kept together by the split, so that no pair straddles. Reference images that are
     nearly a suspect, or show the same person, are dropped: they would hide that suspect. link: finds near-duplicates.
+
+    public: images that are public already, which the attackers see too. A member that is among them pixel by pixel
+    would rank on top of every attack for a reason that is not the candidate's: it is no suspect. Nor are its
+    near-duplicates and the other images of its person, which lie close to it: these are not assessed. Controls are
+    left out by the same rule, so that neither side is thinned alone. Members that are public in a changed form stay:
+    whether they are recognised there is what the attacks try.
     """
     parts = split_controls(controls, fresh, reference, seed)
     if min(len(part) for part in parts) == 0:
@@ -120,20 +130,23 @@ def make_pools(
     if own.images.size != members.images.size:
         raise InputError(f"Reference images are {own.images.size}, members {members.images.size}: give one size.")
     everything = [("m", members), ("c", scored), ("f", fresh_part), ("r", own)]
+    published = np.concatenate([public_already(data.images, public) for _, data in everything[:3]])
     pairs, threshold = np.zeros((0, 2), dtype=np.int64), None
-    if not random_split:
+    if not random_split or published.any():
         pairs, threshold = link(concatenate([data.images for _, data in everything]))
     all_units = [
         np.char.add(f"{name} ", data.units) if data.groups is None else _prefixed(name, data)
         for name, data in everything
     ]
     n_suspects = len(members) + len(scored) + len(fresh_part)
-    known = straddling(all_units, pairs, n_suspects)[n_suspects:]
+    crossing = pairs[:0] if random_split else pairs
+    known = straddling(all_units, crossing, n_suspects)[n_suspects:]
     own = own.take(np.flatnonzero(~known))
     if len(own) == 0:
         raise InputError("All reference images are nearly the same as members or controls; give others.")
     pairs, all_units = pairs[(pairs < n_suspects).all(axis=1)], all_units[:3]
-    out = straddling(all_units, pairs, len(members))
+    crossing = pairs[:0] if random_split else pairs
+    out = straddling(all_units, crossing, len(members)) | _beside(all_units, pairs, published)
     out |= surplus(all_units, pairs, len(members), out, seeds.generator(seed, "surplus of near-duplicates"))
     ends = np.cumsum([len(members), len(scored), len(fresh_part)])
     out_members, out_controls, out_fresh = np.split(out, ends[:-1])
@@ -151,11 +164,19 @@ def make_pools(
         suspects("members", members, out_members, max_suspects),
         controls_rows,
         suspects("fresh", fresh_part, out_fresh, max_suspects),
-        np.flatnonzero(out_members),
+        np.flatnonzero(out_members & ~published[: len(members)]),
         int(out_controls.sum() + out_fresh.sum()),
-        threshold,
+        None if random_split else threshold,
         "image" if members.groups is None else "person",
+        np.flatnonzero(published[: len(members)]),
     )
+
+
+def _beside(units: list[NDArray[np.str_]], pairs: Pairs, published: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Rows of the units in which a row is public already, or is linked to one that is."""
+    pooled = np.concatenate(units)
+    touching = pairs[published[pairs].any(axis=1)]
+    return np.isin(pooled, np.concatenate([pooled[published], pooled[touching.ravel()]]))
 
 
 def _prefixed(name: str, data: Dataset) -> NDArray[np.str_]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from privaudit.attack import Settings
+from privaudit.attack import Criterion, Settings
 from privaudit.rule_record import RuleRecord
 from privaudit.utility.record import Measured, UtilityRecord
 
@@ -127,6 +127,32 @@ class Suspected(Settings):
     fdr: float
 
 
+class WorstMember(Settings):
+    """The member that an attack ranks highest in the release arm: the worst person, beside the averages."""
+
+    id: str
+    above: int = Field(description="controls ranked above it")
+    tied: int = Field(description="controls with the same score")
+    among: int = Field(description="controls scored")
+    chance: float = Field(description="mean number of controls above the best member, if the ranking were chance")
+    p: float = Field(description="probability that chance puts so few controls, ties included, above the best member")
+
+
+class Stratum(Settings):
+    """One group of members against the controls of that group, in the release arm. It describes and judges nothing."""
+
+    kind: Literal["class", "images per person"]
+    name: str
+    members: int
+    controls: int
+    auc: Estimate | None = Field(description="None: too few members or controls")
+    above_threshold: Estimate | None = Field(
+        description="share of its members above the threshold that 1 % of all controls exceed; None: too few"
+    )
+    p_holm: float | None = Field(description="detection p after Holm over all groups of this attack; None: too few")
+    stands_out: bool = Field(description="p_holm is at most .05")
+
+
 class AttackRecord(Settings):
     """The finding of one attack on one release."""
 
@@ -149,6 +175,12 @@ class AttackRecord(Settings):
     suspected: tuple[Suspected, ...]
     suspected_q: float = Field(description="false discovery rate that bounds the list of suspected members")
     closest: tuple[str, ...] = Field(description="the members behind R0: closer to the release than every control")
+    informs: tuple[Criterion, ...] = Field(("singling_out",), description="criteria of WP216 that it informs")
+    worst: WorstMember | None = Field(None, description="the member ranked highest; None: there is no ranking")
+    fewest_visible: int | None = Field(
+        None, description="exposed members below which no ranking of this size can be told from chance"
+    )
+    strata: tuple[Stratum, ...] = Field((), description="by class, and by images per person")
 
 
 class ScanFinding(Settings):
@@ -226,6 +258,22 @@ class DataRecord(Settings):
     left_out_controls: int
     near_duplicate_threshold: float | None
     notes: tuple[str, ...]
+    also_released: int = Field(
+        0, description="images that were public already; the attacks saw them with each candidate"
+    )
+    already_public: tuple[str, ...] = Field(
+        (), description="members that are public already, pixel by pixel: not scored, and no leak of a candidate"
+    )
+
+
+class SelectionRecord(Settings):
+    """What choosing one of several candidates rests on."""
+
+    candidates: int
+    chosen: str | None = Field(description="the most useful of those that pass; None: none passes")
+    confirmed: bool | None = Field(description="whether it passes on the held-back controls too; None: not tried")
+    held_back_controls: int = Field(description="controls that took no part in the choice; 0: too few to hold any back")
+    sentence: str
 
 
 class AuditRecord(Settings):
@@ -237,8 +285,10 @@ class AuditRecord(Settings):
     verdict: Verdict
     sentence: str
     releases: tuple[ReleaseRecord, ...]
+    selection: SelectionRecord | None = Field(None, description="None: one candidate alone, nothing was chosen")
     validity: Validity
     data: DataRecord
     policy: dict[str, Any]
+    judged_on: str = Field("", description="day that waivers and reviews were held against, as 2027-01-31")
     policy_notes: tuple[str, ...] = Field((), description="what is due in the policy itself; decides nothing")
     manifest: dict[str, Any]

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from privaudit import seeds
 from privaudit.arms import class_counts, like
+from privaudit.artifacts import analogue, grown, lacking, put_artifacts
 from privaudit.attack import Attack, ReleaseAttack, holds_release
 from privaudit.cells import ATTACK, EXPOSE, KEPT
-from privaudit.evidence import Scores
+from privaudit.evidence import PAIRS, Scores
 from privaudit.execution import Failure, Task, run
 from privaudit.forecast import Speeds, attack_work
-from privaudit.images import concatenate
 from privaudit.manifest import result_facts
-from privaudit.piles import Pile, put_images, put_release, shuffled
+from privaudit.pairs import pairs
+from privaudit.piles import Pile, put_images, shuffled
 from privaudit.plan import Announce, Candidate, Plan, settings_of
 from privaudit.plants import Planting, plan, planted
 from privaudit.plugins import make_attack
 from privaudit.pools import Pools
 from privaudit.record import Recovery
 from privaudit.recovery import measurable, read_recovery, recovery
+from privaudit.release import Release
 from privaudit.statistics.units import unit_scores
 from privaudit.store import Arrays, Entry, Store
 
@@ -32,7 +35,10 @@ _SHOWN = {"release": "the candidate", "raw": "the members themselves", "fresh": 
 
 @dataclass(frozen=True, eq=False)
 class _Cell:
-    """One attack on one arm of one release. part: 'release', 'raw', 'fresh', or a planting."""
+    """One attack on one arm of one release. part: 'release', 'raw', 'fresh', or a planting.
+
+    beside: what the attack looks at beside the images, in the store. analogue: the same, to be made in this arm.
+    """
 
     release: str
     attack: str
@@ -40,6 +46,8 @@ class _Cell:
     pile: Pile
     stored: dict[str, str]
     planting: Planting | None = None
+    beside: Mapping[str, str] = field(default_factory=dict)
+    analogue: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _only_holds(attack: Attack) -> bool:
@@ -49,13 +57,21 @@ def _only_holds(attack: Attack) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What one attack on one release came to. scores: None where it failed. galleries: pictures by arm, private."""
+    """What one attack on one release came to. scores: None where it failed. galleries: pictures by arm, private.
+
+    An attack that holds the release has pairs among its galleries.
+    """
 
     scores: Scores | None
     seconds: float
     failure: Failure | None
     recoveries: Mapping[str, Recovery]
     galleries: Mapping[str, Arrays]
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs are pictured."""
+        return len(self.galleries[PAIRS]["rank"]) if PAIRS in self.galleries else 0
 
 
 class Runner:
@@ -64,7 +80,7 @@ class Runner:
     def __init__(self, plan_: Plan, pools: Pools, store: Store, announce: Announce) -> None:
         self.plan, self.pools, self.store, self.announce = plan_, pools, store, announce
         self.attacks = {name: make_attack(name, dict(settings)) for name, settings in plan_.attacks.items()}
-        self.released = {candidate.name: len(candidate.release.images) for candidate in plan_.candidates}
+        self.shown: dict[str, Release] = {}
         self.reference = put_images(store, pools.reference.images)
         self.piles = {
             True: self._pile("members", "controls", "fresh"),
@@ -81,12 +97,14 @@ class Runner:
 
     def cells(self, candidate: Candidate) -> list[_Cell]:
         """All runs that one candidate needs."""
-        pools, seed, released = self.pools, self.plan.seed, candidate.release.images
-        shape = class_counts(released)
+        pools, seed = self.pools, self.plan.seed
+        shown = self.shown[candidate.name] = self.plan.shown(candidate.release)
+        attacks = {name: attack for name, attack in self.attacks.items() if lacking(attack, shown) is None}
+        shape = class_counts(shown.images)
         raw_pool = pools.members.images.take(pools.scored_members)
         fresh_pool = pools.fresh.images
         arms = {
-            "release": (put_release(self.store, candidate.release), self.piles[True]),
+            "release": (put_images(self.store, shown.images), self.piles[True]),
             "raw": (
                 put_images(self.store, raw_pool.take(like(raw_pool, shape, seeds.generator(seed, "raw")))),
                 self.piles[False],
@@ -97,24 +115,35 @@ class Runner:
             ),
         }
         cells = [
-            _Cell(candidate.name, name, arm, pile, stored)
-            for name in self.attacks
+            _Cell(
+                candidate.name,
+                name,
+                arm,
+                pile,
+                stored,
+                beside=put_artifacts(self.store, attack, shown) if arm == "release" else {},
+                analogue={} if arm == "release" else analogue(attack, shown),
+            )
+            for name, attack in attacks.items()
             for arm, (stored, pile) in arms.items()
         ]
-        for number, planting in enumerate(self._plantings(len(released))):
-            grown = concatenate(
-                [
-                    released,
-                    planted(
-                        planting, pools.members.images, pools.reference.images, seeds.generator(seed, "plants", number)
-                    ),
-                ]
-            )
-            mixed = grown.take(seeds.generator(seed, "plant places", number).permutation(len(grown)))
-            stored = put_images(self.store, mixed)
+        for number, planting in enumerate(self._plantings(len(shown.images))):
+            rng = seeds.generator(seed, "plants", number)
+            plants = planted(planting, pools.members.images, pools.reference.images, rng)
+            order = seeds.generator(seed, "plant places", number).permutation(len(shown.images) + len(plants))
+            mixed = grown(shown, plants, order, seeds.generator(seed, "plant soft labels", number))
+            stored = put_images(self.store, mixed.images)
             cells += [
-                _Cell(candidate.name, name, f"plants {number + 1}", self.piles[True], stored, planting)
-                for name, attack in self.attacks.items()
+                _Cell(
+                    candidate.name,
+                    name,
+                    f"plants {number + 1}",
+                    self.piles[True],
+                    stored,
+                    planting,
+                    put_artifacts(self.store, attack, mixed),
+                )
+                for name, attack in attacks.items()
                 if holds_release(attack)
             ]
         return cells
@@ -136,11 +165,17 @@ class Runner:
                 "seed": self.plan.seed,
                 "effort": self.plan.effort,
                 "device": self.plan.device,
+                # Asked for only where pairs are pictured; stored results without it have another key.
+                **({"nearest": True} if function == ATTACK and self._pictured(cell) else {}),
+                **({"analogue": dict(cell.analogue)} if function == EXPOSE and cell.analogue else {}),
             },
             inputs,
             {"version": attack.version, "class": f"{type(attack).__module__}:{type(attack).__qualname__}"}
             | result_facts(self.plan.device),
         )
+
+    def _pictured(self, cell: _Cell) -> bool:
+        return cell.arm == "release" and holds_release(self.attacks[cell.attack])
 
     def run(self, cells: list[_Cell]) -> dict[tuple[str, str], Outcome]:
         """Both halves of every cell, and what was recovered: by release and attack."""
@@ -162,6 +197,7 @@ class Runner:
         scores: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}
         seconds: dict[tuple[str, str], float] = {}
         evidence: dict[_Cell, Entry] = {}
+        galleries: dict[tuple[str, str], dict[str, Arrays]] = {}
         done = 0
         for task, result in run(todo, self.store, self.plan.workers, self._hear):
             done += 1
@@ -175,10 +211,14 @@ class Runner:
                 spent = float(result.facts["seconds"]) + float(seen[cell].facts["seconds"])
                 seconds[place] = seconds.get(place, 0.0) + spent
                 self._learn(cell, spent)
-                found = self.store.load({"scores": result.arrays["scores"]})["scores"]
-                scores.setdefault(place, {}).update(self._by_unit(cell, np.asarray(found)))
+                told = {name: result.arrays[name] for name in ("scores", "nearest") if name in result.arrays}
+                found = self.store.load(told)
+                scores.setdefault(place, {}).update(self._by_unit(cell, np.asarray(found["scores"])))
+                if self._pictured(cell):
+                    mine = self.shown[cell.release].images
+                    rng = seeds.generator(self.plan.seed, "pairs", cell.attack)
+                    galleries.setdefault(place, {})[PAIRS] = pairs(self.pools, mine, cell.pile, found, rng)
         recoveries: dict[tuple[str, str], dict[str, Recovery]] = {}
-        galleries: dict[tuple[str, str], dict[str, Arrays]] = {}
         for cell, result in self._recoveries(evidence, seen):
             place = cell.release, cell.attack
             if isinstance(result, Failure):
@@ -200,7 +240,7 @@ class Runner:
 
     def _exposures(self, cells: list[_Cell]) -> list[Entry | Failure]:
         """The victim's half of every cell."""
-        tasks = [self._task(cell, EXPOSE, {"release": cell.stored}) for cell in cells]
+        tasks = [self._task(cell, EXPOSE, {"release": {**cell.stored, **cell.beside}}) for cell in cells]
         found: dict[str, Entry | Failure] = {}
         # An attacker who holds the release needs no victim; no process is started for that.
         plain: list[Task] = []
@@ -243,7 +283,7 @@ class Runner:
     def _learn(self, cell: _Cell, seconds: float) -> None:
         if cell.arm == "release":
             suspects, members = len(cell.pile.order), self.pools.members.images
-            released = self.released[cell.release]
+            released = len(self.shown[cell.release].images)
             work = attack_work(self.attacks[cell.attack], self.plan.effort, suspects, released, members)
             Speeds(self.store).learn(*work, seconds)
 

@@ -81,12 +81,16 @@ class RunFolder:
 
     def finish(self, evidence: AuditEvidence, record: AuditRecord) -> None:
         """Write evidence and reports."""
+        self.keep(evidence, record)
+        self.render(evidence, record)
+
+    def keep(self, evidence: AuditEvidence, record: AuditRecord) -> None:
+        """Write evidence alone; reports can be rendered from it."""
         from privaudit import evidence as evidence_files
 
         self.write_json(POLICY, record.policy)
         evidence_files.save(evidence, self.evidence)
         self._write_crashes(evidence)
-        self.render(evidence, record)
 
     def _write_crashes(self, evidence: AuditEvidence) -> None:
         folder = self.private / CRASHES

@@ -12,3 +12,8 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
     text = "\x1f".join(str(name) for name in names)
     digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
     return np.random.default_rng([seed, int.from_bytes(digest, "big")])
+
+
+def repeated(seed: int, repeat: int) -> int:
+    """The seed of the same settings once more from other random numbers; repeat 0: the seed itself."""
+    return seed if repeat == 0 else int(generator(seed, "repeat", repeat).integers(2**31))

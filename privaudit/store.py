@@ -94,6 +94,8 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        if root.exists() and not root.is_dir():
+            raise InputError(f"'{root}' is a file; --store needs a folder. Choose another place with --store.")
         try:
             for folder in (root, root / "blobs", root / "entries"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)

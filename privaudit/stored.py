@@ -9,9 +9,10 @@ from pathlib import Path
 
 from privaudit.errors import InputError
 from privaudit.store import PARTIAL
+from privaudit.store_lock import LOCK
 
 _WORK = ("blobs", "entries", "unfinished")
-_KEPT = re.compile(r"speeds\.json|audits/[0-9a-f]{32}/[0-9a-f]{32}")
+_KEPT = re.compile(rf"speeds\.json|{LOCK}|audits/[0-9a-f]{{32}}/[0-9a-f]{{32}}")
 _OURS = re.compile(
     r"(?P<arrays>blobs/[0-9a-f]{2}/[0-9a-f]{32}\.npy)|(?P<tasks>entries/[0-9a-f]{2}/[0-9a-f]{32}\.json)"
     rf"|(?P<unfinished>unfinished/[0-9a-f]{{32}}[\w.-]*)|(?P<partial>(\w+/)*{re.escape(PARTIAL)}\w+)"
@@ -39,7 +40,9 @@ def contents(root: Path) -> Contents:
     """What the store in this folder holds. Raises InputError where the folder is no store, or holds anything else."""
     if not root.exists():
         raise InputError(f"There is no store '{root}'. Give the folder of a store with --store.")
-    if root.is_symlink() or not all((root / name).is_dir() for name in ("blobs", "entries")):
+    if root.is_symlink():
+        raise InputError(f"'{root}' is a link. Give the folder that it leads to with --store. Nothing was done.")
+    if not all((root / name).is_dir() for name in ("blobs", "entries")):
         raise InputError(
             f"'{root}' is no store of this program: it has no folders 'blobs' and 'entries'. Nothing was done."
         )

@@ -44,3 +44,8 @@ def _declare() -> None:
         if not hasattr(torch.ops.torchvision, name):
             library.define(schema)
     _declared.append(library)
+
+
+def is_mended() -> bool:
+    """Whether torchvision was imported by declaring the operators that its build lacks."""
+    return bool(_declared)

@@ -59,6 +59,8 @@ def _explain(error: ValidationError, model: type[BaseModel], what: str) -> Input
         else:
             found = "" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})"
             message = _PLAIN.get(problem["type"], problem["msg"].removeprefix("Value error, ")).rstrip(".")
+            if (least := problem.get("ctx", {}).get("min_length", 1)) > 1:
+                message = f"at least {least} are needed"
             lines.append((f"key '{place}': " if place else "") + message + found + ".")
     return InputError(f"The {what} cannot be used:\n" + "\n".join(f"  - {line}" for line in lines))
 

@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from privaudit import cells
-from privaudit.attack import Attack, Sight
+from privaudit.attack import Attack, Evidence, Sight, informs
 from privaudit.closeness import closeness
 from privaudit.errors import InputError
 from privaudit.images import Images
@@ -199,3 +199,25 @@ def test_reconstructions_are_scored_by_the_core() -> None:
     recovered = Images(suspects.pixels[:6] // 2 + suspects.pixels[:6] // 4 + 30, suspects.labels[:6])
     scores = closeness(suspects, recovered, reference)
     assert set(np.argsort(-scores)[:6]) == set(range(6))
+
+
+def test_the_released_row_behind_a_score_is_asked_for_and_told_once_per_suspect() -> None:
+    with pytest.raises(InputError, match="one released row per score"):
+        Evidence(scores=np.zeros(3), nearest=np.zeros(2, np.int64))
+    images = Images(np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2, np.int64))
+    with pytest.raises(InputError, match="one released row per score"):
+        Evidence(recovered=images, nearest=np.zeros(2, np.int64))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_attack_informs_a_criterion(name: str) -> None:
+    assert informs(make_attack(name, {})) == ("singling_out",)
+
+
+def test_an_unknown_criterion_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    attack = make_attack("nearest-copy", {})
+    monkeypatch.setattr(type(attack), "informs", ("linkability", "inference"), raising=False)
+    assert informs(attack) == ("linkability", "inference")
+    monkeypatch.setattr(type(attack), "informs", ("identity",), raising=False)
+    with pytest.raises(InputError, match=r"which is no criterion\. Allowed: singling_out, linkability, inference"):
+        informs(attack)

@@ -71,6 +71,20 @@ def test_the_example_and_the_demo_are_valid(tmp_path: Path) -> None:
     assert Configuration.model_validate(found.model_dump(by_alias=True)) == found
 
 
+def test_files_beside_a_release_are_relative_to_the_file(tmp_path: Path) -> None:
+    beside = {"teacher": {"file": "t.safetensors", "architecture": "mlp", "trained_on": "members"}}
+    content = changed(
+        "candidates.0", {"name": "one", "release": "c", "soft_labels": "s.npy", "claim": "p.yaml"} | beside
+    )
+    found = load(tmp_path, content | {"also_released": ["old", "torchvision:MNIST/train", "/abs"]})
+    one = found.candidates[0]
+    assert one.teacher is not None
+    assert (one.teacher.file, one.teacher.trained_on) == (str(tmp_path / "t.safetensors"), "members")
+    assert (one.soft_labels, one.claim) == (str(tmp_path / "s.npy"), str(tmp_path / "p.yaml"))
+    assert found.also_released == (str(tmp_path / "old"), "torchvision:MNIST/train", "/abs")
+    assert load(tmp_path, SMALL).also_released == ()
+
+
 def test_settings_may_be_left_empty(tmp_path: Path) -> None:
     text = "data: {members: a}\ncandidates:\n- name: one\n  synthesizer: toy\n  settings:\nattacks:\n  nearest-copy:\n"
     found = load(tmp_path, text)
@@ -102,6 +116,23 @@ WRONG: dict[str, tuple[Any, str]] = {
         changed("candidates.0", {"name": "a", "synthesizer": "toy", "settings": [1]}),
         "keys and values belong here",
     ),
+    "a teacher with an engine": (
+        changed("candidates.0", {"name": "a", "synthesizer": "toy", "claim": "c"}),
+        "'claim' belong to a 'release' made elsewhere",
+    ),
+    "a teacher of unsaid training": (
+        changed("candidates.0.teacher", {"file": "t", "architecture": "mlp"}),
+        "key 'candidates.0.teacher.trained_on' is missing: members: on the members alone",
+    ),
+    "a teacher of impossible training": (
+        changed("candidates.0.teacher", {"file": "t", "architecture": "mlp", "trained_on": "all"}),
+        "'members', 'other' or 'unknown' (found 'all')",
+    ),
+    "an unknown key of a teacher": (
+        changed("candidates.0.teacher", {"file": "t", "architektur": "mlp", "trained_on": "other"}),
+        "'candidates.0.teacher.architektur'. Did you mean 'architecture'?",
+    ),
+    "what is public as a text": (changed("also_released", "b"), "key 'also_released': a list belongs here"),
     "source without a split": (changed("data", {"source": "digits"}), "'source' and 'split' belong together"),
     "a split without a source": (changed("data", {"split": dict.fromkeys(SPLIT, 5)}), "belong together"),
     "source and members": (

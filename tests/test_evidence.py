@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from audit_examples import DEMO, clean_scores, evidence_of
+from numpy.typing import NDArray
 
 from privaudit import evidence as files
 from privaudit.errors import InputError
@@ -37,6 +40,45 @@ def test_equal_evidence_gives_equal_bytes(tmp_path: Path) -> None:
         files.save(example(), tmp_path / name)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_pairs_and_groups_come_back(tmp_path: Path) -> None:
+    before = example()
+    release = before.facts.releases[0]
+    attacks = tuple(one.model_copy(update={"pairs": 3, "informs": ("linkability",)}) for one in release.attacks[:1])
+    facts = before.facts.model_copy(
+        update={
+            "releases": (release.model_copy(update={"attacks": (*attacks, *release.attacks[1:])}),),
+            "class_names": ("a",),
+            "units": {"members": files.UnitFacts(classes=(0, -1), images=(1, 2))},
+        }
+    )
+    pairs: dict[str, NDArray[Any]] = {"rank": np.arange(3), "member": np.zeros((3, 4, 4, 1), np.uint8)}
+    galleries = {("candidate", attacks[0].name): {files.PAIRS: pairs}}
+    files.save(files.AuditEvidence(facts, before.scores, galleries), tmp_path)
+    after = files.load(tmp_path)
+    assert after.facts == facts
+    assert after.galleries["candidate", attacks[0].name][files.PAIRS]["rank"].tolist() == [0, 1, 2]
+
+
+def test_evidence_of_an_older_version_is_read_and_judged(tmp_path: Path) -> None:
+    """Without the keys that came later; what they tell is then not assessed."""
+    files.save(example(), tmp_path)
+    facts = json.loads((tmp_path / files.FACTS).read_text())
+    for key in ("class_names", "units"):
+        del facts[key]
+    for attack in facts["releases"][0]["attacks"]:
+        for key in ("informs", "pairs"):
+            del attack[key]
+    (tmp_path / files.FACTS).write_text(json.dumps(facts))
+    record = judge(files.load(tmp_path), DEMO)
+    assert record.releases[0].attacks[0].strata == ()
+    assert record.releases[0].attacks[0].worst is not None
+
+
+def test_units_that_are_kept_keep_their_order() -> None:
+    facts = files.UnitFacts(classes=(0, 1, -1), images=(1, 2, 3))
+    assert facts.kept(np.array([True, False, True])) == files.UnitFacts(classes=(0, -1), images=(1, 3))
 
 
 def test_no_finished_run(tmp_path: Path) -> None:

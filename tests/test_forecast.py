@@ -12,7 +12,8 @@ import pytest
 from audit_examples import REQUIRED, install_fakes, plan_for, random_images
 
 from privaudit import forecast
-from privaudit.cli.forecast import _described, _duration
+from privaudit.cli.forecast import _described
+from privaudit.cli.progress import duration
 from privaudit.forecast import Line, Speeds, part_key
 from privaudit.plan import Plan
 from privaudit.plugins import make_synthesizer
@@ -180,7 +181,7 @@ def test_a_part_is_known_by_all_that_it_depends_on(plan: Plan) -> None:
     ],
 )
 def test_durations_in_words(seconds: float, words: str) -> None:
-    assert _duration(seconds) == words
+    assert duration(seconds) == words
 
 
 def test_lines_in_words() -> None:

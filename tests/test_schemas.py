@@ -38,6 +38,22 @@ def test_editors_can_offer_every_metric() -> None:
     assert editor_line("policy.yaml") == "# yaml-language-server: $schema=policy.schema.json\n"
 
 
+def test_the_commented_keys_of_the_example_keep_the_schema() -> None:
+    """What the example shows behind '#' may be uncommented."""
+    text = example_text()
+    for line in ("  # - name: made-elsewhere", "  #   release: candidate", "  #   teacher: {", "  #   soft_labels:"):
+        assert text.count(line) == 1
+        text = text.replace(line, line.replace("# ", "", 1))
+    for line in ("  #   claim: claim.yaml", "# also_released: [last-year]"):
+        assert text.count(line) == 1
+        text = text.replace(line, line.replace("# ", "", 1))
+    values = yaml.safe_load(text)
+    assert set(values["candidates"][1]) == {"name", "release", "teacher", "soft_labels", "claim"}
+    assert values["also_released"] == ["last-year"]
+    assert violations("audit.schema.json", text) == []
+    assert violations("audit.schema.json", text.replace("trained_on: members", "trained_on: me")) != []
+
+
 def test_shipped_files_keep_their_schemas() -> None:
     assert violations("audit.schema.json", example_text()) == []
     for name in BUILT_IN:

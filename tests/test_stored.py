@@ -59,7 +59,7 @@ def test_links_and_folders_that_are_no_store(root: Path, tmp_path: Path) -> None
     (outside / f"{HASH}.npy").write_text("precious")
     link = tmp_path / "link"
     link.symlink_to(root)
-    with pytest.raises(InputError, match="is no store"):
+    with pytest.raises(InputError, match="is a link"):
         contents(link)
     with pytest.raises(InputError, match="is no store"):
         contents(outside)

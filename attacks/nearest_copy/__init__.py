@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -9,8 +11,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from privaudit.attack import Context, Evidence, ReleaseAttack, Seen
-from privaudit.attacks.nearest_copy import blocks, whole_image
+from privaudit.attacks.nearest_copy import blocks, sources, whole_image
 from privaudit.images import Images
+
+_Finder = Callable[[NDArray[np.uint8]], NDArray[np.int64]]
+"""From suspects to the released images that their blocks come from."""
+
+_LOOKED_UP = 256
+"""The surest suspects whose blocks are traced to a released image; for the others it would cost too much."""
 
 
 def surprise(values: NDArray[np.float64], reference: NDArray[np.float64], smallest_slope: float) -> NDArray[np.float64]:
@@ -55,19 +63,31 @@ class NearestCopy(ReleaseAttack):
         reference = own.reference.pixels if own.reference is not None and len(own.reference) else None
         pile = suspects.pixels if reference is None else np.concatenate([suspects.pixels, reference])
         thorough = own.effort == "thorough"
-        measures = [(whole_image.closeness(pile, release, thorough), 0.1)]
+        near, whole = whole_image.closeness(pile, release, thorough)
+        measures = [(near, 0.1)]
+        finders: list[_Finder] = []
         own.progress("whole images", 0.5)
         for block in self.block_sizes:
             measures.append((blocks.share_found(pile, release, block), 0.05))
+            finders.append(partial(sources.exact_source, release=release, block=block))
             if thorough or (block > 4 and own.effort == "standard"):
                 measures.append((blocks.likeness(pile, release, block, everywhere=thorough), 0.05))
+                finders.append(partial(sources.likely_source, release=release, block=block, everywhere=thorough))
         own.progress("blocks", 1.0)
         count = len(suspects)
-        scores = np.max(
+        surprises = np.array(
             [
                 surprise(values[:count], values if reference is None else values[count:], slope)
                 for values, slope in measures
             ],
-            axis=0,
+            dtype=np.float64,
         )
-        return Evidence(scores=np.asarray(scores, dtype=np.float64))
+        scores, winner = surprises.max(axis=0), surprises.argmax(axis=0)
+        nearest = np.where(winner == 0, whole[:count], -1)
+        surest = np.zeros(count, dtype=np.bool_)
+        surest[np.argsort(-scores, kind="stable")[:_LOOKED_UP]] = True
+        for place, find in enumerate(finders, 1):
+            rows = np.flatnonzero(surest & (winner == place))
+            if len(rows):
+                nearest[rows] = find(suspects.pixels[rows])
+        return Evidence(scores=scores, nearest=nearest)

@@ -48,7 +48,7 @@ def _exact_filters(block: int, channels: int) -> torch.Tensor:
     return torch.from_numpy(weights).float()
 
 
-def _keys(pixels: NDArray[np.uint8], block: int, stride: int) -> torch.Tensor:
+def keys_of(pixels: NDArray[np.uint8], block: int, stride: int) -> torch.Tensor:
     """Keys of the windows, int64 [n, rows, columns]; equal pixels, equal keys."""
     images = as_floats(pixels).mul_(255).round_()
     projections = functional.conv2d(images, _exact_filters(block, images.shape[1]), stride=stride)
@@ -58,7 +58,7 @@ def _keys(pixels: NDArray[np.uint8], block: int, stride: int) -> torch.Tensor:
     return keys ^ (keys >> 29)
 
 
-def _textured(pixels: NDArray[np.uint8], block: int, stride: int) -> torch.Tensor:
+def textured(pixels: NDArray[np.uint8], block: int, stride: int) -> torch.Tensor:
     """Which windows are not flat, bool [n, rows, columns]."""
     luma = as_floats(pixels).mean(1, keepdim=True)
 
@@ -78,7 +78,7 @@ def _found(keys: NDArray[np.int64], release: NDArray[np.uint8], block: int) -> N
     likely = []
     for part in some(release, _IMAGES_PER_BLOCK):
         for pixels in (part, part[:, :, ::-1]):
-            released = _keys(pixels, block, 1).numpy().ravel()
+            released = keys_of(pixels, block, 1).numpy().ravel()
             likely.append(released[table[released & low]])
     present = np.unique(np.concatenate(likely))
     if len(present) == 0:
@@ -107,8 +107,8 @@ def share_found(suspects: NDArray[np.uint8], release: NDArray[np.uint8], block: 
     if block > min(*suspects.shape[1:3], *release.shape[1:3]):
         return np.zeros(len(suspects))
     stride = stride_of(max(suspects.shape[1:3]), block)
-    mask = torch.cat([_textured(part, block, stride) for part in some(suspects, _IMAGES_PER_BLOCK)])
-    keys = torch.cat([_keys(part, block, stride) for part in some(suspects, _IMAGES_PER_BLOCK)])[mask].numpy()
+    mask = torch.cat([textured(part, block, stride) for part in some(suspects, _IMAGES_PER_BLOCK)])
+    keys = torch.cat([keys_of(part, block, stride) for part in some(suspects, _IMAGES_PER_BLOCK)])[mask].numpy()
     hit = torch.zeros(mask.shape, dtype=torch.bool)
     hit[mask] = torch.from_numpy(_found(keys, release, block))
     share = np.zeros(len(suspects))
@@ -117,7 +117,7 @@ def share_found(suspects: NDArray[np.uint8], release: NDArray[np.uint8], block: 
     return share
 
 
-def _standard_blocks(images: torch.Tensor, top: int, left: int, block: int) -> tuple[torch.Tensor, torch.Tensor]:
+def standard_blocks(images: torch.Tensor, top: int, left: int, block: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean-free unit rows (bfloat16) of one block of every image, and its contrast in levels."""
     rows = images[:, :, top : top + block, left : left + block].flatten(1)
     rows = rows - rows.mean(1, keepdim=True)
@@ -141,17 +141,17 @@ def likeness(
     blocks = [(top, left) for top in range(0, height - block + 1, block) for left in range(0, width - block + 1, block)]
     others: dict[tuple[int, int], torch.Tensor] = {}
     if not everywhere:
-        others = {place: _standard_blocks(released, *place, block)[0] for place in blocks}
+        others = {place: standard_blocks(released, *place, block)[0] for place in blocks}
     for part in some(suspects, _IMAGES_PER_BLOCK):
         private = as_floats(part)
         total, counted = torch.zeros(len(part)), torch.zeros(len(part))
         for top, left in blocks:
-            rows, contrast = _standard_blocks(private, top, left, block)
+            rows, contrast = standard_blocks(private, top, left, block)
             if everywhere:
                 places = product(range(height - block + 1), range(width - block + 1))
                 best = torch.zeros(len(part))
                 for place in places:
-                    best = torch.maximum(best, _best(rows, _standard_blocks(released, *place, block)[0]))
+                    best = torch.maximum(best, _best(rows, standard_blocks(released, *place, block)[0]))
             else:
                 best = _best(rows, others[top, left])
             textured = (contrast > FLAT).float()

@@ -173,8 +173,13 @@ def _refine(
     return best
 
 
-def closeness(suspect_pixels: NDArray[np.uint8], release_pixels: NDArray[np.uint8], fine: bool) -> NDArray[np.float64]:
-    """-log(1 - r), r the best correlation found for each suspect; float64 [N], larger = closer."""
+def closeness(
+    suspect_pixels: NDArray[np.uint8], release_pixels: NDArray[np.uint8], fine: bool
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """-log(1 - r), r the best correlation found for each suspect, float64 [N], larger = closer; and its released row.
+
+    The row is int64 [N].
+    """
     searched = views(fine)
     count, candidates = len(suspect_pixels), 6 if fine else 2
     size = (release_pixels.shape[1], release_pixels.shape[2])
@@ -208,4 +213,4 @@ def closeness(suspect_pixels: NDArray[np.uint8], release_pixels: NDArray[np.uint
         found = [searched[int(place)] for place in best_view[part]]
         suspects = as_floats(suspect_pixels[part.numpy()])
         best[part] = _refine(suspects, standard[best_row[part]], size, found, best[part])
-    return -np.log1p(-np.minimum(best.numpy().astype(np.float64), 1 - 1e-5))
+    return -np.log1p(-np.minimum(best.numpy().astype(np.float64), 1 - 1e-5)), best_row.numpy()

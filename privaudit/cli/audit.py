@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -15,7 +16,16 @@ from privaudit.errors import InputError
 
 if TYPE_CHECKING:
     from privaudit.cli.job import Places
+    from privaudit.configuration import Teacher
     from privaudit.plan import Measure
+
+
+class TrainedOnChoice(StrEnum):
+    """What a teacher was trained on."""
+
+    MEMBERS = "members"
+    OTHER = "other"
+    UNKNOWN = "unknown"
 
 
 def _data(text: str) -> Any:
@@ -36,6 +46,45 @@ def audit(
     ] = None,
     test: Annotated[
         str | None, _data("Images that measure how useful the candidate is. Default: the scored controls.")
+    ] = None,
+    also_released: Annotated[
+        list[str] | None,
+        _data("What is public already: the attackers see it together with the candidate. May be given several times."),
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A network that is published with the candidate: .safetensors, no pickle."),
+    ] = None,
+    architecture: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The teacher's kind: convnet, resnet18, resnet34, resnet20, resnet56, lenet, mlp, torchvision:NAME.",
+        ),
+    ] = None,
+    trained_on: Annotated[
+        TrainedOnChoice | None,
+        typer.Option(
+            help="What the teacher was trained on: the members alone, other images (neither members nor controls), or "
+            "unknown."
+        ),
+    ] = None,
+    soft_labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Probabilities that are published with the candidate: .npy, float [images, classes]; rows in the "
+            "order in which the candidate is read (folders: by class, then by file name), columns in the order of its "
+            "classes.",
+        ),
+    ] = None,
+    claim: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The claim of differential privacy that comes with the candidate: YAML or JSON with epsilon, delta, "
+            "unit, adjacency, sampling, accountant; also mechanism, trust_model.",
+        ),
     ] = None,
     out: options.Out = Path("privaudit-report"),
     name: Annotated[
@@ -77,7 +126,8 @@ def audit(
         places = Places(out, store, weights, device.value, workers, json_, quiet, no_fail)
         chosen, measured = attack_names(attacks), measures(skip)
         if demo:
-            if any((members, controls, release, fresh, reference, test, size, window, root, name)):
+            brought = (members, controls, release, fresh, reference, test, size, window, root, name)
+            if any((*brought, also_released, teacher, architecture, trained_on, soft_labels, claim)):
                 raise InputError("--demo brings its own data; leave out all options that say which data to use.")
             _demo(places, policy, chosen, measured, effort, seed, max_suspects)
         elif not members or not release:
@@ -98,7 +148,16 @@ def audit(
         configuration = Configuration(
             schema=1,
             data=data,
-            candidates=(CandidateSource(name=name or NAME, release=release),),
+            candidates=(
+                CandidateSource(
+                    name=name or NAME,
+                    release=release,
+                    teacher=_teacher(teacher, architecture, trained_on),
+                    soft_labels=None if soft_labels is None else str(soft_labels),
+                    claim=None if claim is None else str(claim),
+                ),
+            ),
+            also_released=tuple(also_released or ()),
             attacks={name: {} for name in chosen},
             policy=policy or "default",
             effort=effort.value,
@@ -107,6 +166,27 @@ def audit(
             skip=tuple(part for part in MEASURES if part not in measured),
         )
         carry_out(configuration, places)
+
+
+def _teacher(file: Path | None, architecture: str | None, trained_on: TrainedOnChoice | None) -> Teacher | None:
+    """The three options on a teacher: all or none."""
+    from privaudit.configuration import Teacher
+
+    if file is None:
+        if architecture is not None or trained_on is not None:
+            raise InputError("--architecture and --trained-on belong to --teacher; give the file, or leave them out.")
+        return None
+    if architecture is None:
+        raise InputError(
+            "--teacher needs --architecture: convnet, resnet18, resnet34, resnet20, resnet56, lenet, mlp, or "
+            "torchvision:NAME."
+        )
+    if trained_on is None:
+        raise InputError(
+            "--teacher needs --trained-on: 'members' where it was trained on the members alone, 'other' where on "
+            "neither members nor controls, else 'unknown'."
+        )
+    return Teacher(file=str(file), architecture=architecture, trained_on=trained_on.value)
 
 
 def _demo(
@@ -149,6 +229,6 @@ def _demo(
             workers=workers_for(places.device, places.workers),
         )
         ready = {candidate.name: candidate for candidate in plan.candidates}
-        releases = {name: candidate.release.images.digest for name, candidate in ready.items()}
+        releases = {name: candidate.release.digest for name, candidate in ready.items()}
         record = do(Job(plan, ready, {}, releases, {}), rules, places, announce)
     tell(record, [], places)

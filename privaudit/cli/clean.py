@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from privaudit.cli import options
+from privaudit.cli.progress import size
 from privaudit.cli.terminal import errors_as_sentences
 from privaudit.errors import InputError
 
@@ -19,14 +20,15 @@ def clean(
     """Tell what the store of finished work holds, and empty it. Reports and run folders are not touched.
 
     What is in the store need not be done again by later runs; it holds arrays made from private images. A folder that
-    holds anything else is refused. Do not empty the store of a run that is going on.
+    holds anything else is refused, and so is the store of a run that is going on.
     """
     with errors_as_sentences():
+        from privaudit.store_lock import alone
         from privaudit.stored import contents, empty
 
         found = contents(store)
         typer.echo(f"store: {store}")
-        typer.echo(f"  {_size(found.bytes)} in {len(found.files):,} files")
+        typer.echo(f"  {size(found.bytes)} in {len(found.files):,} files")
         typer.echo(
             f"  finished tasks: {found.tasks:,}; arrays: {found.arrays:,}; unfinished tasks: {found.unfinished:,}"
         )
@@ -37,7 +39,8 @@ def clean(
         if not (yes or _confirmed()):
             typer.echo("nothing was deleted")
             return
-        empty(store, found)
+        with alone(store):
+            empty(store, contents(store))
         typer.echo("deleted; the hashes of audited candidates stay, for later manifests count them")
 
 
@@ -48,12 +51,3 @@ def _confirmed() -> bool:
         raise InputError(
             "Nobody answered, so nothing was deleted. Give --yes to empty the store without asking."
         ) from None
-
-
-def _size(count: int) -> str:
-    size = float(count)
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

@@ -3,54 +3,133 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privaudit.cli import options
+from privaudit.cli import completion, options
 from privaudit.cli.run import Name
 from privaudit.cli.terminal import errors_as_sentences
 from privaudit.errors import InputError, suggestion
+from privaudit.terms import EXIT_CODES, IDS, KINDS, TERMS
 
 if TYPE_CHECKING:
     from privaudit.policy import Policy, PolicyRule
     from privaudit.policy_metrics import Metric
 
 
+_KNOWN = (
+    "Known are verdicts, exit codes, rules, metrics, attacks, engines, and words of the screen and the report, such "
+    "as: inconclusive, 4, exposed-share, tpr_at_1pct_fpr, nearest-copy, bn-matching, controls."
+)
+
+
 def explain(
     name: Annotated[
-        Name, typer.Argument(metavar="NAME", parser=Name, help="A rule, metric, word of the report, attack or engine.")
+        Name,
+        typer.Argument(
+            metavar="NAME",
+            parser=Name,
+            help="A word of the screen or the report, a rule, metric, attack or engine, or an exit code.",
+            autocompletion=completion.explained,
+        ),
     ],
     policy: options.PolicyFile = None,
 ) -> None:
-    """Tell what a name in a report or a policy means: metrics, verdicts, rules, attacks and engines.
+    """Tell what a name means: verdicts, exit codes, rules, metrics, attacks, engines, and words that are printed.
 
-    The rules are those of the default policy, or of --policy.
+    The rules are those of the default policy, or of --policy; a name that only another shipped policy has is found too.
     """
     with errors_as_sentences():
         from privaudit.policy import load_policy
-        from privaudit.policy_metrics import METRICS
-        from privaudit.reporting.explanations import EXPLANATIONS, VERDICTS
 
         rules = load_policy(policy or "default")
-        parts: list[list[str]] = []
-        parts += [[f"{name} (verdict): {words.means}"] for verdict, words in VERDICTS.items() if verdict == name]
-        parts += [_rule(rule, rules) for rule in rules.rules if rule.id == name]
-        if name in EXPLANATIONS:
-            words = EXPLANATIONS[name]
-            parts.append([f"{name} (in the report): {words.title}", words.better, words.means, words.not_shown])
-        if name in METRICS:
-            parts.append([f"{name} (metric of a policy): {METRICS[name].title}", *_metric(METRICS[name])])
-            parts[-1] += [f"limited by rule {rule.id} of the policy '{rules.name}'" for rule in rules.rules_on(name)]
-        parts += _plugins(name)
+        parts = _found(str(name), rules)
         if not parts:
-            known = {*VERDICTS, *(rule.id for rule in rules.rules), *EXPLANATIONS, *METRICS, *_installed()}
-            raise InputError(f"Nothing is called '{name}'. {suggestion(name, known)}")
+            raise InputError(f"Nothing is called '{name}'. {_nearest(str(name), known_names(rules))}")
         for place, (head, *lines) in enumerate(parts):
             typer.echo(("\n" if place else "") + head)
             for line in lines:
                 typer.echo(f"  {line}")
+
+
+def known_names(rules: Policy | None = None) -> set[str]:
+    """Everything that can be explained. rules: a policy whose rules are known beside those of the shipped ones."""
+    from privaudit.policy import BUILT_IN, load_policy
+    from privaudit.policy_metrics import METRICS
+    from privaudit.reporting.explanations import EXPLANATIONS, VERDICTS
+
+    policies = [load_policy(name) for name in BUILT_IN] + ([] if rules is None else [rules])
+    ids = {rule.id for one in policies for rule in one.rules}
+    codes = {str(code) for code in EXIT_CODES}
+    return {*VERDICTS, *ids, *EXPLANATIONS, *METRICS, *_installed(), *TERMS, *KINDS, *codes, *BUILT_IN}
+
+
+def _found(name: str, rules: Policy) -> list[list[str]]:
+    """All that goes by this name: a head and its lines. Upper case, hyphens and the plural make no difference."""
+    from privaudit.policy_metrics import METRICS
+    from privaudit.reporting.explanations import EXPLANATIONS, VERDICTS
+
+    parts = [[f"{verdict} (verdict): {words.means}"] for verdict, words in VERDICTS.items() if verdict == name.lower()]
+    parts += _rules(name, rules)
+    key = _match(name, EXPLANATIONS)
+    if key is not None:
+        words = EXPLANATIONS[key]
+        parts.append([f"{key} (in the report): {words.title}", words.better, words.means, words.not_shown])
+    if name in METRICS:
+        parts.append([f"{name} (metric of a policy): {METRICS[name].title}", *_metric(METRICS[name])])
+        parts[-1] += [f"limited by rule {rule.id} of the policy '{rules.name}'" for rule in rules.rules_on(name)]
+    parts += _plugins(name)
+    parts += _words(name)
+    return parts
+
+
+def _words(name: str) -> Iterator[list[str]]:
+    """Words that are no metric, rule or plugin."""
+    term, kind = _match(name, TERMS), _match(name, KINDS)
+    if term is not None:
+        yield [f"{term} (word): {TERMS[term]}"]
+    if kind is not None:
+        yield [f"{kind} (kind of planted members): {KINDS[kind]}, put into the candidate and searched for."]
+    if name.isdecimal() and int(name) in EXIT_CODES:
+        yield [f"{name} (exit code): {EXIT_CODES[int(name)]}"]
+    if re.fullmatch(rf"[{''.join(IDS)}]-\d{{6}}", name):
+        yield [f"{name} (id): {IDS[name[0]]}."]
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    near = suggestion(name, known)
+    return near if near.startswith("Did you mean") else _KNOWN
+
+
+def _plain_name(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip().lower()
+
+
+def _match(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is meant."""
+    wanted = _plain_name(name)
+    for key in known:
+        if wanted in (_plain_name(key), f"{_plain_name(key)}s") or f"{wanted}s" == _plain_name(key):
+            return key
+    return None
+
+
+def _rules(name: str, rules: Policy) -> list[list[str]]:
+    """The rule of the policy; where it has none of this name, that of the shipped policies that have one."""
+    from privaudit.policy import BUILT_IN, load_policy
+
+    own = [_rule(rule, rules) for rule in rules.rules if rule.id == name]
+    others = (load_policy(shipped) for shipped in BUILT_IN if not own)
+    found = own or [_rule(rule, other) for other in others for rule in other.rules if rule.id == name]
+    if name in BUILT_IN:
+        shipped = load_policy(name)
+        ids = ", ".join(rule.id for rule in shipped.rules)
+        about = f"{shipped.minimum_members:,} members and {shipped.minimum_controls:,} controls must be scored"
+        found.append([f"{name} (shipped policy): {about}", f"rules: {ids}"])
+    return found
 
 
 def _rule(rule: PolicyRule, policy: Policy) -> list[str]:

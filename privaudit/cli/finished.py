@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-from privaudit.cli.terminal import errors_as_sentences, leave, show
+from privaudit.cli import completion
+from privaudit.cli.terminal import errors_as_sentences
+from privaudit.cli.verdict import leave, show
 
 METRICS = {
     "auc": "chance that a member is ranked above a control (0.5: no leak)",
@@ -26,6 +28,7 @@ def check(
         typer.Option(
             metavar="FILE",
             help="The limits to judge by: a file, or the name of a shipped policy. Default: those of its audit.",
+            autocompletion=completion.policies,
         ),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the new audit.json instead of the verdict.")] = False,

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from privaudit.cli.progress import Part, duration
 from privaudit.errors import InputError
 
 if TYPE_CHECKING:
+    from privaudit.attack import Effort
     from privaudit.cli.terminal import Announcer
     from privaudit.evidence import AuditEvidence
     from privaudit.forecast import Line
+    from privaudit.images import Images
     from privaudit.plan import Candidate, Plan
     from privaudit.policy import Policy
     from privaudit.store import Store
@@ -27,7 +30,7 @@ def show_forecast(
     limit: float | None,
     announce: Announcer,
 ) -> None:
-    """Announce what will run, what is in the store, and how long it may take.
+    """Announce what will run, what is in the store, and how long it may take; the time left is told by it.
 
     releases: what tells the candidates apart, by name. limit: minutes. Raises InputError where the run is expected to
     take longer, or nobody knows how long.
@@ -59,10 +62,11 @@ def show_forecast(
             f"  not attacked, not measured: the policy '{rules.name}' asks for {rules.minimum_members:,} members and "
             f"{rules.minimum_controls:,} controls to be scored"
         )
+    announce.expect(*_parts(lines, engines, released), at_once=plan.workers)
     total = sum(line.seconds for line in lines if line.seconds is not None)
     unknown = [line.what for line in lines if line.seconds is None]
     beside = f", and the time to {' and to '.join(unknown)}, which nobody knows yet" if unknown else ""
-    announce.line(f"  in all: {_duration(total)}{beside} ({_at_a_time(plan.workers)})")
+    announce.line(f"  in all: {duration(total)}{beside} ({_at_a_time(plan.workers)})")
     if limit is None:
         return
     if unknown:
@@ -72,9 +76,57 @@ def show_forecast(
         )
     if total > 60 * limit:
         raise InputError(
-            f"--time-limit {limit:g}: this run is expected to take {_duration(total)}, so it was not started. Choose a "
+            f"--time-limit {limit:g}: this run is expected to take {duration(total)}, so it was not started. Choose a "
             "smaller --effort, --skip what you can do without, or allow more time."
         )
+
+
+def show_making(
+    engine: Synthesizer,
+    members: Images,
+    store: Store,
+    *,
+    seed: int,
+    effort: Effort,
+    device: str,
+    workers: int,
+    announce: Announcer,
+) -> None:
+    """Announce what it takes to make one candidate, and what of it is in the store."""
+    from privaudit.forecast import Speeds, making
+    from privaudit.synthesis import plan_shards
+
+    tasks = plan_shards(engine, members, seed=seed, effort=effort, device=device)
+    done = sum(store.get(task.key) is not None for task in tasks)
+    line = making("the candidate", engine, members, effort, (len(tasks), done), workers, Speeds(store))
+    announce.line(f"plan: {_described(line)} ({_at_a_time(workers)})")
+    images = sum(shard.count for shard in engine.shards(members))
+    announce.expect([_part(line, f"{engine.name}: ", images)], 0.0, workers)
+
+
+def _parts(
+    lines: Iterable[Line], engines: Mapping[str, Synthesizer], released: Mapping[str, int]
+) -> tuple[list[Part], float]:
+    """The parts of a run by the labels of their tasks; and the seconds of what is no part."""
+    prefixes = {f"make {name} with {engine.name}": (f"{engine.name}: ", name) for name, engine in engines.items()}
+    parts, around = list[Part](), 0.0
+    for line in lines:
+        verb, _, name = line.what.partition(" ")
+        if line.what in prefixes:
+            prefix, candidate = prefixes[line.what]
+            parts.append(_part(line, prefix, released[candidate]))
+        elif verb == "attack":
+            parts.append(_part(line, f"{name.removeprefix('with ')} on ", 0))
+        elif verb == "measure":
+            parts.append(_part(line, f"{name} of ", 0))
+        else:
+            around += line.seconds or 0.0
+    return parts, around
+
+
+def _part(line: Line, prefix: str, images: int) -> Part:
+    left = line.pieces - line.done
+    return Part(line.what, prefix, left, line.seconds, round(images * left / max(1, line.pieces)))
 
 
 def remember(plan: Plan, releases: Mapping[str, Any], evidence: AuditEvidence, store: Store) -> None:
@@ -97,17 +149,8 @@ def _described(line: Line) -> str:
     if line.done == line.pieces:
         return f"{line.what}: {steps}, {'' if line.pieces == 1 else 'all '}in the store"
     kept = f", {line.done} of them in the store" if line.done else ""
-    return f"{line.what}: {steps}{kept}; {'nobody knows how long' if line.seconds is None else _duration(line.seconds)}"
+    return f"{line.what}: {steps}{kept}; {'nobody knows how long' if line.seconds is None else duration(line.seconds)}"
 
 
 def _at_a_time(workers: int) -> str:
     return f"{workers} processes at a time" if workers > 1 else "one process"
-
-
-def _duration(seconds: float) -> str:
-    """In words: an estimate, no promise."""
-    for unit, length, most in (("second", 1, 60), ("minute", 60, 5400)):
-        if seconds < most:
-            count = max(1, round(seconds / length))
-            return f"about {count} {unit if count == 1 else unit + 's'}"
-    return f"about {seconds / 3600:.1f} hours"

@@ -1,4 +1,4 @@
-"""Commands that tell: a commented policy, what is installed, what this machine can do."""
+"""Commands that tell: a commented configuration and policy, and what is installed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from privaudit.cli.terminal import NOT_FINISHED, errors_as_sentences
+from privaudit.cli.terminal import errors_as_sentences
 from privaudit.errors import InputError
 
 CONFIGURATION_FILE, POLICY_FILE = "audit.yaml", "policy.yaml"
@@ -41,7 +41,7 @@ def init(
             files = {name: editor_line(name) + text for name, text in files.items()}
             files |= {schema: schema_text(schema) for schema in SCHEMAS}
         if not folder.is_dir():
-            raise InputError(f"The folder '{folder}' does not exist.")
+            raise InputError(f"The folder '{folder}' does not exist. Make it first, or name another one.")
         for name in files:
             if (folder / name).exists() and not force:
                 raise InputError(
@@ -59,6 +59,9 @@ def _policy_text(source: str) -> str:
 
     if source in BUILT_IN:
         return built_in_text(source)
+    if not Path(source).exists():
+        shipped = ", ".join(BUILT_IN)
+        raise InputError(f"There is no policy '{source}'. Allowed: {shipped}, or the path of a policy file.")
     from privaudit.policy_schema1 import rewritten
 
     return rewritten(Path(source))
@@ -85,54 +88,3 @@ def plugins() -> None:
             typer.echo(f"    {inspect.cleandoc(engine.__doc__ or '').splitlines()[0]}")
         if not engines:
             typer.echo("  none installed")
-
-
-def doctor() -> None:
-    """Tell what this machine can do, and what is missing; exit 3 where an attack or synthesizer does not load."""
-    with errors_as_sentences():
-        from privaudit.execution import cores
-        from privaudit.manifest import commit, processor, versions
-        from privaudit.plugins import ATTACKS, SYNTHESIZERS, attack_class, installed, synthesizer_class
-
-        for name, version in versions().items():
-            typer.echo(f"{name:<14} {version}")
-        typer.echo(f"{'commit':<14} {commit() or 'installed, no checkout'}")
-        typer.echo(f"{'processor':<14} {processor()}, {cores()} cores usable")
-        import torch
-
-        devices = ["cpu"]
-        devices += ["cuda"] if torch.cuda.is_available() else []
-        devices += ["mps"] if torch.backends.mps.is_available() else []
-        typer.echo(f"{'devices':<14} {', '.join(devices)}")
-        from privaudit.compiling import has_compiler
-        from privaudit.weights import KNOWN, default_store, stored
-
-        compiled = "found" if has_compiler("cpu") else "none: engines run with plain kernels, slower"
-        typer.echo(f"{'compiler':<14} {compiled}")
-        kept = [name for name in KNOWN if stored(name, default_store()) is not None]
-        typer.echo(f"{'weights':<14} {', '.join(kept) or 'none: LPIPS is not assessed (see: privaudit weights add)'}")
-        from privaudit.torchvision_compat import import_torchvision
-
-        try:
-            import_torchvision()
-        except (ImportError, RuntimeError) as error:
-            typer.echo(f"{'problem':<14} torchvision does not load: {error}. Only torchvision:NAME data need it.")
-        broken = []
-        for title, group, load in (
-            ("attacks", ATTACKS, attack_class),
-            ("synthesizers", SYNTHESIZERS, synthesizer_class),
-        ):
-            problems = []
-            for name in installed(group):
-                try:
-                    load(name)
-                except InputError as error:
-                    problems.append(f"{name}: {error}")
-            typer.echo(f"{title:<14} {len(installed(group)) - len(problems)} of {len(installed(group))} load")
-            for line in problems:
-                typer.echo(f"{'':<14} {line}")
-            broken += problems
-        typer.echo(f"{'network':<14} never used")
-        typer.echo("Something is missing: see above." if broken else "Ready. To see it at work: privaudit run --demo")
-        if broken:
-            raise typer.Exit(NOT_FINISHED)

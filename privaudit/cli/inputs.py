@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 from privaudit.errors import InputError
 
 if TYPE_CHECKING:
-    from privaudit.audit import Candidate
     from privaudit.cli.terminal import Announcer
     from privaudit.configuration import Data
     from privaudit.images import Dataset
 
 NAME = "candidate"
 PARTS = ("members", "controls", "fresh", "reference", "test")
+ALREADY = "already released"
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The data of a run. window: how deep pixels were read, for what is read later."""
+    """The data of a run. window: how deep pixels were read, for what is read later. public: what is public already."""
 
     members: Dataset
     controls: Dataset | None
@@ -32,6 +32,7 @@ class Parts:
     test: Dataset | None
     random_split: bool
     window: tuple[float, float] | None
+    public: Dataset | None = None
 
     @property
     def named(self) -> dict[str, Dataset]:
@@ -83,24 +84,24 @@ def load_parts(data: Data, seed: int, announce: Announcer) -> Parts:
 
     if data.split is not None:
         return _split(data, seed, announce)
-    with _named("members"):
+    with named_part("members"):
         announce("reading the members")
         window = _window(data.window, str(data.members), announce)
         members = load(str(data.members), window=window, size=data.size, root=data.root)
-        _announce_notes("members", members, announce)
+        announce_notes("members", members, announce)
 
     def other(role: str) -> Dataset | None:
         source = getattr(data, role)
         if source is None:
             return None
-        with _named(role):
+        with named_part(role):
             announce(f"reading the {role}")
             found = match_classes(members, load(source, window=window, size=data.size, root=data.root), role)
-            _announce_notes(role, found, announce)
+            announce_notes(role, found, announce)
         return found
 
     parts = Parts(members, other("controls"), other("fresh"), other("reference"), other("test"), False, window)
-    _refuse_same(parts.named)
+    refuse_same(parts.named)
     return parts
 
 
@@ -112,7 +113,7 @@ def _split(data: Data, seed: int, announce: Announcer) -> Parts:
     source, split = str(data.source), data.split
     if split is None:
         raise InputError("A 'source' needs a 'split': how many images go to each part.")
-    with _named("source"):
+    with named_part("source"):
         announce("reading the source")
         window = _window(data.window, source, announce)
         found = load(source, window=window, size=data.size, root=data.root)
@@ -131,29 +132,14 @@ def _split(data: Data, seed: int, announce: Announcer) -> Parts:
     return Parts(members, controls, fresh, reference, test if len(test) else None, True, window)
 
 
-def load_candidate(name: str, source: str, parts: Parts, data: Data, announce: Announcer) -> Candidate:
-    """A candidate that was made elsewhere, matched to the members, its files searched for traces."""
-    from privaudit.audit import Candidate
-    from privaudit.data.filescan import scan
-    from privaudit.data.loading import load_release, match_release
-
-    with _named("release"):
-        announce("reading the release")
-        published, found = load_release(source, window=parts.window, size=data.size, root=data.root)
-        published, found = match_release(parts.members, published, found)
-        _announce_notes("release", found, announce)
-    _refuse_same({**parts.named, "release": found})
-    announce("looking for traces in the released files")
-    return Candidate(name, published, found, scan(source, parts.members, found))
-
-
-def _announce_notes(role: str, data: Dataset, announce: Announcer) -> None:
+def announce_notes(role: str, data: Dataset, announce: Announcer) -> None:
+    """Say what was converted in a part of the data."""
     for note in data.notes:
         announce.note(f"{role}: {note}")
 
 
 @contextlib.contextmanager
-def _named(part: str) -> Iterator[None]:
+def named_part(part: str) -> Iterator[None]:
     """Say which part of the data an error is about."""
     try:
         yield
@@ -161,13 +147,22 @@ def _named(part: str) -> Iterator[None]:
         raise InputError(f"{part}: {error}") from error
 
 
-def _refuse_same(parts: Mapping[str, Dataset]) -> None:
-    """Raise InputError where two parts got the same images; members in the release are a leak, no mistake."""
-    known = {role: set(part.images.image_digests()) for role, part in parts.items()}
+def refuse_same(parts: Mapping[str, Dataset | None]) -> None:
+    """Raise InputError where two parts got the same images.
+
+    Members in what is released are a leak, no mistake; and a release may repeat what is public already.
+    """
+    known = {role: set(part.images.image_digests()) for role, part in parts.items() if part is not None}
     for first, second in combinations(known, 2):
         smaller = min(len(known[first]), len(known[second]))
         same = len(known[first] & known[second])
-        if {first, second} != {"members", "release"} and 2 * same > smaller:
+        allowed = all(role in ("members", "release") or role.startswith(ALREADY) for role in (first, second))
+        if not allowed and 2 * same > smaller and ALREADY in f"{first} {second}":
+            raise InputError(
+                f"{same:,} images of the {first if second.startswith(ALREADY) else second} are public already, pixel "
+                "by pixel. Controls, fresh, reference and test images must not be: give others."
+            )
+        if not allowed and 2 * same > smaller:
             raise InputError(
                 f"The {first} and the {second} have {same:,} images in common, pixel by pixel. Each part needs images "
                 "of its own: controls, fresh and reference images are those that were never used for the candidate."

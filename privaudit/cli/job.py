@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +12,18 @@ import typer
 
 from privaudit.cli.forecast import remember, show_forecast
 from privaudit.cli.inputs import (
+    ALREADY,
     Parts,
     check_attacks,
     check_places,
     find_device,
-    load_candidate,
     load_parts,
     sources_of,
     workers_for,
 )
-from privaudit.cli.terminal import Announcer, leave, show
+from privaudit.cli.released import load_candidate, load_public
+from privaudit.cli.terminal import Announcer
+from privaudit.cli.verdict import leave, show
 from privaudit.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Places:
-    """Where a job works and what it prints. forecast: show first what will be done, and how long it may take.
+    """Where a job works and what it prints.
 
     time_limit: minutes; refuse to start what takes longer.
     """
@@ -49,7 +51,6 @@ class Places:
     json: bool
     quiet: bool
     no_fail: bool
-    forecast: bool = False
     time_limit: float | None = None
 
 
@@ -57,7 +58,8 @@ class Places:
 class Job:
     """A plan without its candidates, and how to come by them. ready: those made elsewhere. engines: those to be made.
 
-    releases: what tells the candidates apart, by name, in the order of the report.
+    releases: what tells the candidates apart, by name, in the order of the report. repeats: number of the repeat, by
+    name, of those that are made from other random numbers than the run's.
     """
 
     plan: Plan
@@ -65,6 +67,7 @@ class Job:
     engines: Mapping[str, Synthesizer]
     releases: Mapping[str, Any]
     given: Mapping[str, str]
+    repeats: Mapping[str, int] = field(default_factory=dict)
 
 
 def carry_out(configuration: Configuration, places: Places) -> None:
@@ -74,26 +77,31 @@ def carry_out(configuration: Configuration, places: Places) -> None:
 
     given = sources_of(configuration.data)
     given |= {f"release '{one.name}'": one.release for one in configuration.candidates if one.release is not None}
+    given |= {f"{ALREADY} ({number})": source for number, source in enumerate(configuration.also_released, 1)}
     check_out(places.out)
     check_places(places.out, places.store, given)
+    check_device(places.device)
     rules = load_policy(configuration.policy)
-    attacks = _attacks(configuration)
+    attacks = attacks_of(configuration)
     if "similarity" not in configuration.skip:
         check_weights(places)
-    engines = {one.name: _engine(one) for one in configuration.candidates if one.synthesizer is not None}
+    engines = {one.name: engine_of(one) for one in configuration.candidates if one.synthesizer is not None}
     with Announcer(places.quiet) as announce:
         parts = load_parts(configuration.data, configuration.seed, announce)
+        public = load_public(configuration.also_released, parts, configuration.data, announce)
+        parts = replace(parts, public=public)
         ready = {
-            one.name: load_candidate(one.name, one.release, parts, configuration.data, announce)
+            one.name: load_candidate(one, parts, configuration.data, announce)
             for one in configuration.candidates
             if one.release is not None
         }
-        plan = _plan(configuration, places, parts, attacks)
+        plan = plan_of(configuration, places, parts, attacks)
         releases = {
-            one.name: ready[one.name].release.images.digest if one.name in ready else _facts_of(engines[one.name])
+            one.name: ready[one.name].release.digest if one.name in ready else facts_of(engines[one.name], one.repeat)
             for one in configuration.candidates
         }
-        record = do(Job(plan, ready, engines, releases, given), rules, places, announce)
+        repeats = {one.name: one.repeat for one in configuration.candidates}
+        record = do(Job(plan, ready, engines, releases, given, repeats), rules, places, announce)
     tell(record, list(engines), places)
 
 
@@ -104,15 +112,18 @@ def do(job: Job, rules: Policy, places: Places, announce: Announcer) -> AuditRec
     from privaudit.judgement import judge
     from privaudit.runs import MANIFEST, open_run
     from privaudit.store import Store
+    from privaudit.store_lock import in_use
 
     store = Store(places.store)
-    if places.forecast or places.time_limit is not None:
-        ready = job.ready.values()
-        show_forecast(job.plan, ready, job.engines, job.releases, rules, store, places.time_limit, announce)
+    ready = job.ready.values()
+    show_forecast(job.plan, ready, job.engines, job.releases, rules, store, places.time_limit, announce)
     facts = job.plan.facts(job.releases)
-    with open_run(places.out, facts) as run:
+    with in_use(store.root), open_run(places.out, facts) as run:
         run.write_json(MANIFEST, {"sources": dict(job.given), "store": str(places.store), "plan": facts})
-        made = {name: _made(name, engine, job.plan, run, store, announce) for name, engine in job.engines.items()}
+        made = {
+            name: made_by(name, engine, job.plan, run, store, announce, job.repeats.get(name, 0))
+            for name, engine in job.engines.items()
+        }
         candidates = [job.ready[name] if name in job.ready else made[name] for name in job.releases]
         plan = replace(job.plan, candidates=candidates)
         run.write_ids(plan.members, candidates)
@@ -139,7 +150,7 @@ def tell(record: AuditRecord, made: list[str], places: Places) -> None:
     leave(record.verdict, places.no_fail)
 
 
-def _attacks(configuration: Configuration) -> dict[str, dict[str, Any]]:
+def attacks_of(configuration: Configuration) -> dict[str, dict[str, Any]]:
     """Names and settings of the attacks. Those without settings are not loaded yet: bad data must be met first."""
     from privaudit.plugins import ATTACKS, installed, make_attack
 
@@ -151,6 +162,12 @@ def _attacks(configuration: Configuration) -> dict[str, dict[str, Any]]:
     return {name: dict(chosen[name]) for name in sorted(chosen)}
 
 
+def check_device(name: str) -> None:
+    """Raise InputError for a device that this machine lacks before the data are read, not after it."""
+    if name not in ("auto", "cpu"):
+        find_device(name)
+
+
 def check_weights(places: Places) -> None:
     """Raise InputError for a damaged backbone before long work, not after it."""
     from privaudit.weights import KNOWN, default_store, stored
@@ -159,19 +176,23 @@ def check_weights(places: Places) -> None:
         stored(name, places.weights or default_store())
 
 
-def _engine(candidate: CandidateSource) -> Synthesizer:
+def engine_of(candidate: CandidateSource) -> Synthesizer:
+    """The engine that makes a candidate, with its settings. Raises InputError where it, or a setting, is unknown."""
     from privaudit.plugins import make_synthesizer
 
     return make_synthesizer(str(candidate.synthesizer), dict(candidate.settings))
 
 
-def _facts_of(engine: Synthesizer) -> dict[str, Any]:
+def facts_of(engine: Synthesizer, repeat: int = 0) -> dict[str, Any]:
+    """What tells a candidate that is to be made from others."""
     from privaudit.plan import settings_of
 
-    return {"synthesizer": engine.name, "version": engine.version, "settings": settings_of(engine)}
+    facts = {"synthesizer": engine.name, "version": engine.version, "settings": settings_of(engine)}
+    return facts | ({"repeat": repeat} if repeat else {})
 
 
-def _plan(configuration: Configuration, places: Places, parts: Parts, attacks: dict[str, dict[str, Any]]) -> Plan:
+def plan_of(configuration: Configuration, places: Places, parts: Parts, attacks: dict[str, dict[str, Any]]) -> Plan:
+    """The plan of a configuration, without its candidates."""
     from privaudit.audit import Plan
     from privaudit.plan import MEASURES
     from privaudit.weights import default_store
@@ -194,11 +215,21 @@ def _plan(configuration: Configuration, places: Places, parts: Parts, attacks: d
         random_split=parts.random_split,
         notes=parts.notes,
         workers=workers_for(places.device, places.workers),
+        also_released=None if parts.public is None else parts.public.images,
     )
 
 
-def _made(name: str, engine: Synthesizer, plan: Plan, run: RunFolder, store: Store, announce: Announcer) -> Candidate:
+def made_by(
+    name: str,
+    engine: Synthesizer,
+    plan: Plan,
+    run: RunFolder,
+    store: Store,
+    announce: Announcer,
+    repeat: int = 0,
+) -> Candidate:
     """A candidate made by an engine, written into the private half and read back as an outsider would."""
+    from privaudit import seeds
     from privaudit.audit import Candidate
     from privaudit.data.filescan import scan
     from privaudit.data.loading import load_release, match_release, write_release
@@ -209,7 +240,7 @@ def _made(name: str, engine: Synthesizer, plan: Plan, run: RunFolder, store: Sto
         engine,
         plan.members.images,
         store,
-        seed=plan.seed,
+        seed=seeds.repeated(plan.seed, repeat),
         effort=plan.effort,
         device=plan.device,
         workers=plan.workers,

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from privaudit.cli import completion
+
 
 class EffortChoice(StrEnum):
     """How much is spent."""
@@ -37,16 +39,28 @@ Workers = Annotated[
     int | None, typer.Option(metavar="N", min=0, help="Processes at a time. Default: one per processor core.")
 ]
 Skip = Annotated[
-    str | None, typer.Option(metavar="NAME,...", help="What is not measured: utility, similarity, or both.")
+    str | None,
+    typer.Option(
+        metavar="NAME,...",
+        help="What is not measured: utility, similarity, or both.",
+        autocompletion=completion.skippable,
+    ),
 ]
 PolicyFile = Annotated[
     str | None,
     typer.Option(
-        metavar="FILE", help="The limits to judge by: a file (see: privaudit init), or the name of a shipped one."
+        metavar="FILE",
+        help="The limits to judge by: a file (see: privaudit init), or the name of a shipped one.",
+        autocompletion=completion.policies,
     ),
 ]
 Attacks = Annotated[
-    str | None, typer.Option(metavar="NAME,...", help="Only these attacks (see: privaudit plugins). Default: all.")
+    str | None,
+    typer.Option(
+        metavar="NAME,...",
+        help="Only these attacks (see: privaudit plugins). Default: all.",
+        autocompletion=completion.attacks,
+    ),
 ]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Number that fixes every random choice.")]
 MaxSuspects = Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from privaudit.cli import options
+from privaudit.cli import completion, options
 from privaudit.cli.inputs import attack_names, measures
 from privaudit.cli.options import DeviceChoice, EffortChoice
 from privaudit.cli.terminal import Announcer, errors_as_sentences
@@ -19,7 +19,12 @@ CONFIGURATION = Path("audit.yaml")
 
 def run(
     configuration: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="What to do (see: privaudit init). Default: audit.yaml.")
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help="What to do (see: privaudit init). Default: audit.yaml.",
+            autocompletion=completion.configurations,
+        ),
     ] = None,
     out: options.Out = Path("privaudit-report"),
     policy: options.PolicyFile = None,
@@ -69,9 +74,7 @@ def run(
             "skip": None if skip is None else tuple(part for part in MEASURES if part not in measures(skip)),
         }
         found = found.model_copy(update={key: value for key, value in changed.items() if value is not None})
-        places = Places(
-            out, store, weights, device.value, workers, json_, quiet, no_fail, forecast=True, time_limit=time_limit
-        )
+        places = Places(out, store, weights, device.value, workers, json_, quiet, no_fail, time_limit)
         carry_out(found, places)
 
 
@@ -81,7 +84,13 @@ class Name(str):
 
 def synthesize(
     engine: Annotated[
-        Name, typer.Argument(metavar="ENGINE", parser=Name, help="The synthesizer (see: privaudit plugins).")
+        Name,
+        typer.Argument(
+            metavar="ENGINE",
+            parser=Name,
+            help="The synthesizer (see: privaudit plugins).",
+            autocompletion=completion.engines,
+        ),
     ],
     members: Annotated[str, typer.Option(metavar="DATA", help="The private images.")],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the candidate goes; must not exist yet.")],
@@ -105,6 +114,7 @@ def synthesize(
     130 interrupted.
     """
     with errors_as_sentences():
+        from privaudit.cli.forecast import show_making
         from privaudit.cli.inputs import check_places, find_device, load_parts, workers_for
         from privaudit.configuration import Data
         from privaudit.runs import check_writable
@@ -122,19 +132,32 @@ def synthesize(
             announce("starting")
             from privaudit.data.loading import write_release
             from privaudit.store import Store
+            from privaudit.store_lock import in_use
             from privaudit.synthesis import synthesize as make
 
-            release = make(
+            kept, chosen, count = Store(store), find_device(device.value), workers_for(device.value, workers)
+            show_making(
                 maker,
                 found.images,
-                Store(store),
+                kept,
                 seed=seed,
                 effort=effort.value,
-                device=find_device(device.value),
-                workers=workers_for(device.value, workers),
+                device=chosen,
+                workers=count,
                 announce=announce,
-                classes=len(found.class_names),
             )
+            with in_use(kept.root):
+                release = make(
+                    maker,
+                    found.images,
+                    kept,
+                    seed=seed,
+                    effort=effort.value,
+                    device=chosen,
+                    workers=count,
+                    announce=announce,
+                    classes=len(found.class_names),
+                )
             write_release(release, found.class_names, out)
         typer.echo(f"candidate: {out} ({len(release.images):,} images, not audited yet)")
         sources = f"--members {shlex.quote(members)} --controls ... --release {shlex.quote(str(out))}"

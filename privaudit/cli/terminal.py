@@ -1,33 +1,36 @@
-"""What every command shares: exit codes, errors as sentences, progress, the verdict."""
+"""What every command shares: errors as sentences with exit codes, and progress."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Iterator
-from types import TracebackType
+from collections.abc import Iterator, Sequence
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
 import typer
 
+from privaudit.cli.progress import Part, Progress, duration, size
 from privaudit.errors import PrivauditError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.live import Live
 
-    from privaudit.record import AuditRecord
+    from privaudit.cli.live import View
 
-EXIT_CODES = {"pass": 0, "fail": 1, "incomplete": 3, "inconclusive": 4}
 NOT_FINISHED, INTERRUPTED = 3, 130
 TRACEBACK = "PRIVAUDIT_TRACEBACK"
 """Environment variable: where it is set, the traceback of an error is printed too, that of a plugin included."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_WITHIN_SECONDS = 30.0
+_SILENT_SECONDS = 30.0
+_LOOK_SECONDS = 1.0
 _GO_ON = "What was finished is kept"
 
 
@@ -74,54 +77,69 @@ def _leave_with(text: str, code: int) -> None:
 
 
 class Announcer:
-    """Progress: a bar on a terminal, plain lines elsewhere, nothing when quiet."""
+    """Progress: one view on a terminal, plain lines elsewhere, nothing when quiet.
+
+    Plain lines tell what has begun, each task that is done, and after half a minute of silence what is in work.
+    """
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
-        self._bar: Progress | None = None
-        self._told = time.monotonic()
+        self._progress, self._lock = Progress(), threading.Lock()
+        self._live: Live | None = None
+        self._view: View | None = None
+        self._began = self._told = time.monotonic()
+        self._stopped = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._peak: int | None = None
 
     def __enter__(self) -> Announcer:
-        if not self._quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        if self._quiet:
+            return self
+        if sys.stderr.isatty():
+            from privaudit.cli.live import View, live_view
 
-            columns = (SpinnerColumn(), TimeElapsedColumn(), BarColumn(20), TextColumn("{task.description}"))
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._bar.start()
-            self._bar.add_task("starting", total=None)
+            self._view = View(self._progress, self._lock)
+            self._live = live_view(self._view)
+            if self._live is not None:
+                _show_cursor_when_terminated()
+                self._live.start()
+        self._watcher.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        self._stopped.set()
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        if self._watcher.is_alive():
+            self._watcher.join(timeout=_LOOK_SECONDS)
+        if kind is None and not self._quiet:
+            memory = f", peak memory {size(self._peak)}" if self._peak else ""
+            say(f"finished in {duration(time.monotonic() - self._began).removeprefix('about ')}{memory}")
 
     def __call__(self, what: str, done: int = 0, total: int = 1) -> None:
-        """Say what has begun (nothing of it done yet), or what was done."""
-        if total == 0:
-            self._within(what)
-            return
-        text = f"{done} of {total} done: {what}" if done else f"{what} ..."
-        if self._bar is not None:
-            from rich.markup import escape
+        """Say what has begun (nothing of it done yet), what was done, or (total 0) how far a task is."""
+        now = time.monotonic()
+        with self._lock:
+            if total == 0:
+                self._progress.within(what, now)
+                return
+            if done == 0:
+                self._progress.begin(what, now)
+            else:
+                self._progress.finish(what, done, total, now)
+            left = self._progress.seconds_left(now)
+        if self._live is None and not self._quiet:
+            self._told = now
+            soon = f" ({duration(left)} left)" if done and left is not None else ""
+            say(f"{done} of {total} done: {what}{soon}" if done else f"{what} ...")
 
-            task = self._bar.task_ids[0]
-            self._bar.update(task, description=escape(text), completed=done, total=total if done else None)
-        elif not self._quiet:
-            say(text)
-
-    def _within(self, what: str) -> None:
-        """Progress within a step, told by another thread: on a bar at once, as a line now and then."""
-        if self._bar is not None:
-            from rich.markup import escape
-
-            self._bar.update(self._bar.task_ids[0], description=escape(what))
-        elif not self._quiet and time.monotonic() - self._told > _WITHIN_SECONDS:
-            self._told = time.monotonic()
-            say(f"{what} ...")
+    def expect(self, parts: Sequence[Part], around: float, at_once: int) -> None:
+        """What the run is expected to take, so that the time left can be told (see `Progress.expect`)."""
+        with self._lock:
+            self._progress.expect(parts, around, at_once)
 
     def note(self, text: str) -> None:
         """Something that was found in the data."""
@@ -129,34 +147,45 @@ class Announcer:
 
     def line(self, text: str) -> None:
         """A line that stays."""
-        if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if self._live is not None:
+            self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
         elif not self._quiet:
+            self._told = time.monotonic()
             say(text)
 
+    def _watch(self) -> None:
+        """Look at the memory in use; break long silence where there is no view."""
+        from privaudit.machine import memory_in_use
 
-def show(record: AuditRecord) -> None:
-    """The verdict and its reasons on stdout."""
-    for release in record.releases:
-        typer.echo(f"{release.verdict.upper()}: {release.name} (policy: {record.policy['name']})")
-        typer.echo(f"  {release.sentence}")
-        for reason in release.reasons[1:]:  # the sentence tells the first one
-            typer.echo(f"  - {reason}")
-        for rule in release.rules:
-            if rule.verdict == "waived":
-                typer.echo(f"  note: rule {rule.id}: {rule.sentence}")
-        if release.utility is not None:
-            from privaudit.reporting.worth import utility_line
+        while not self._stopped.wait(_LOOK_SECONDS):
+            used = memory_in_use()
+            if used is not None:
+                self._peak = max(used, self._peak or 0)
+                if self._view is not None:
+                    self._view.peak = self._peak
+            now = time.monotonic()
+            if self._live is None and now - self._told > _SILENT_SECONDS:
+                self._told = now
+                with contextlib.suppress(OSError):
+                    say(f"{self._within()} ...")
 
-            typer.echo(f"  usefulness: {utility_line(release.utility)}")
-        for step in release.next_steps:
-            typer.echo(f"  next: {step}")
-    for note in record.policy_notes:
-        typer.echo(f"note: {note}")
-    if len(record.releases) > 1:
-        typer.echo(f"{record.verdict.upper()}: all candidates together")
+    def _within(self) -> str:
+        with self._lock:
+            progress = self._progress
+            share = progress.shares.get(progress.label)
+            told = f"{progress.label}, {progress.stage}".removesuffix(", ")
+            return told if share is None else f"{told} {100 * share:.0f} %"
 
 
-def leave(verdict: str, no_fail: bool) -> None:
-    """Exit with the code of a verdict; 0 with --no-fail."""
-    raise typer.Exit(0 if no_fail else EXIT_CODES[verdict])
+def _show_cursor_when_terminated() -> None:
+    """A process that is asked to end shows the cursor first, which the view hides."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        return
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(OSError):
+            os.write(sys.__stderr__.fileno() if sys.__stderr__ is not None else 2, b"\r\n\x1b[?25h")
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, leave)

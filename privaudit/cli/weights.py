@@ -53,6 +53,8 @@ def list_(weights: StoreOption = None) -> None:
         from privaudit import weights as kept
 
         store = weights or kept.default_store()
+        if store.exists() and not store.is_dir():
+            raise InputError(f"'{store}' is a file; --weights needs a folder.")
         typer.echo(f"folder: {store}")
         damaged = []
         for name in kept.KNOWN:

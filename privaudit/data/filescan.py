@@ -30,8 +30,10 @@ from privaudit.record import ScanFinding
 _EXPECTED_KEYS = frozenset(KEYS) - {"groups"}
 
 
-def scan(source: str | Path, members: Dataset, release: Dataset) -> tuple[ScanFinding, ...]:
+def scan(source: str | Path, members: Dataset, release: Dataset, named: Iterable[Path] = ()) -> tuple[ScanFinding, ...]:
     """Everything suspicious about the released files, in a fixed order of kinds.
+
+    named: files published with it that the user named one by one (soft labels, a teacher, a claim), read elsewhere.
 
     source: the release as the user gave it; release: the dataset loaded from it, in the members' class numbering.
     Metadata: EXIF, XMP, IPTC, text, comments, times, unusual colour profiles, thumbnails, unknown chunks, DICOM.
@@ -48,19 +50,26 @@ def scan(source: str | Path, members: Dataset, release: Dataset) -> tuple[ScanFi
         findings += scan_table(path)
     elif path.is_dir() and is_saved(path) and not (path / MANIFEST).exists():
         found, files = scan_saved(path)
-        findings += [*found, *_scan_folder(path, files)]
+        findings += [*found, *_scan_folder(path, [*files, *_within(path, named)])]
     elif path.is_dir():
         shards = list_shards(path) or (list_shards(path / "images") if (path / "images").is_dir() else [])
         if shards:
             findings += _scan_archives(shards)
         else:
             findings += scan_images((path / name).read_bytes() for name in release.names)
-        findings += _scan_folder(path, [*(path / name for name in release.names), *shards])
+        expected = [*(path / name for name in release.names), *shards, *_within(path, named)]
+        findings += _scan_folder(path, expected)
     elif path.is_file():
         findings += _scan_archives([path])
     findings += _scan_names(members, release)
     findings += _scan_order(members, release)
     return tuple(findings)
+
+
+def _within(root: Path, named: Iterable[Path]) -> list[Path]:
+    """Those of the files that lie in the folder, as `os.walk` names them."""
+    inside = root.resolve()
+    return [root / found.relative_to(inside) for path in named if (found := path.resolve()).is_relative_to(inside)]
 
 
 def _scan_folder(root: Path, expected: Iterable[Path]) -> list[ScanFinding]:

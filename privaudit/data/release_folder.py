@@ -59,6 +59,7 @@ class Claim(BaseModel):
     mechanism: dict[str, Any]
     accountant: str
     trust_model: str
+    sampling: str = ""
 
 
 class Manifest(BaseModel):

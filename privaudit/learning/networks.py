@@ -175,22 +175,30 @@ def load_body(network: Network, path: Path) -> Network:
 
 
 def _fill(network: Network, part: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> Network:
-    wanted = {name: value.shape for name, value in part.state_dict().items()}
-    needed = {name for name in wanted if not name.endswith("num_batches_tracked")}
-    wrong = [
-        *sorted(f"{name} is missing" for name in needed - tensors.keys()),
-        *sorted(f"{name} is not known" for name in tensors.keys() - wanted.keys()),
-        *sorted(
-            f"{name} is {tuple(tensors[name].shape)} instead of {tuple(wanted[name])}"
-            for name in wanted.keys() & tensors.keys()
-            if tensors[name].shape != wanted[name]
-        ),
-    ]
+    wrong = misfits(
+        {name: tuple(value.shape) for name, value in part.state_dict().items()},
+        {name: tuple(value.shape) for name, value in tensors.items()},
+    )
     if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise InputError(
-            f"The weights in '{path.name}' do not fit the network '{network.architecture.name}': "
-            f"{'; '.join(wrong[:3])}{more}."
-        )
+        raise InputError(f"The weights in '{path.name}' do not fit the network '{network.architecture.name}': {wrong}.")
     part.load_state_dict(dict(tensors), strict=False)
     return network.eval()
+
+
+def misfits(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str:
+    """What keeps tensors of the shapes `found` from being the state `wanted`, in words; empty where they are.
+
+    Buffers that only count batches may be missing.
+    """
+    needed = {name for name in wanted if not name.endswith("num_batches_tracked")}
+    wrong = [
+        *sorted(f"{name} is missing" for name in needed - found.keys()),
+        *sorted(f"{name} is not known" for name in found.keys() - wanted.keys()),
+        *sorted(
+            f"{name} is {found[name]} instead of {wanted[name]}"
+            for name in wanted.keys() & found.keys()
+            if found[name] != wanted[name]
+        ),
+    ]
+    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    return "; ".join(wrong[:3]) + more

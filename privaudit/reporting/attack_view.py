@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from privaudit.evidence import Gallery
-from privaudit.record import ArmRecord, AttackRecord, Count, Estimate, Unit
+from privaudit.evidence import PAIRS, Gallery
+from privaudit.record import ArmRecord, AttackRecord, AuditRecord, Count, Estimate, Unit
 from privaudit.reporting.drawing import Plot
 from privaudit.reporting.explanations import ARMS, VERDICTS, VerdictWords, attack_words, explain, plant_name
 from privaudit.reporting.facts import settings_table
 from privaudit.reporting.gallery import GalleryView, gallery_views
+from privaudit.reporting.pair_gallery import pair_views
+from privaudit.reporting.persons import one_in, smallest_fact, worst_fact
 from privaudit.reporting.plots import attack_plots
 from privaudit.reporting.recovered import recovered_table
 from privaudit.reporting.scores import ArmScores
@@ -52,7 +54,14 @@ def attack_view(
         record=attack,
         anchor=anchor,
         words=attack_words(attack.verdict, attack.supports_pass),
-        facts=(_exposed(attack, unit), _leakage(attack)),
+        facts=(
+            _exposed(attack, unit),
+            worst_fact(attack, unit),
+            _limit(limit),
+            smallest_fact(attack, unit),
+            _sample(attack, unit),
+            _leakage(attack),
+        ),
         arms=_arms_table(attack, unit),
         limits=_limits_table(attack, unit),
         closest=closest_sentence(attack, unit),
@@ -60,8 +69,22 @@ def attack_view(
         plots=attack_plots(attack, scores, limit, unit, anchor),
         settings=settings_table("Settings", attack.settings),
         recovered=recovered_table(attack),
-        galleries=gallery_views(gallery or {}),
+        galleries=(*pair_views((gallery or {}).get(PAIRS)), *gallery_views(gallery or {})),
     )
+
+
+def attackers_table(record: AuditRecord) -> Table | None:
+    """Every attack that was run on any candidate, and what its attacker holds; None where none was."""
+    attacks = {attack.name: attack for release in record.releases for attack in release.attacks}
+    rows = tuple(
+        Row(
+            attack.name,
+            ("the release itself" if attack.family == "holds_release" else "only something computed from the release",),
+            attack.threat_model,
+        )
+        for attack in attacks.values()
+    )
+    return Table("Attackers, and what they hold", ("Attack", "Holds"), rows) if rows else None
 
 
 def exposed_words(attack: AttackRecord, unit: Unit) -> str:
@@ -128,7 +151,19 @@ def _exposed(attack: AttackRecord, unit: Unit) -> Fact:
     release = attack.arms.get("release")
     if release is not None and release.tpr_at_1pct_fpr.n_controls < _LOWER_BOUND_NEEDS:
         note += f" With fewer than {_LOWER_BOUND_NEEDS} controls no lower bound above 0 can be given."
+    note += one_in(attack, unit)
     return Fact(explain("exposed_share").title, exposed_words(attack, unit), note)
+
+
+def _limit(limit: float | None) -> Fact:
+    value = "none" if limit is None else f"at most {percent(limit)} of the members found at 1 % false accusations"
+    return Fact("Limit of the policy", value, "The upper end of the 95 % interval must keep it. It is set by people.")
+
+
+def _sample(attack: AttackRecord, unit: Unit) -> Fact:
+    release = attack.arms.get("release")
+    value = "not assessed" if release is None else f"{_sizes(release)}, counted by {unit}"
+    return Fact("Compared", value, "More are better: few images can hide a leak.")
 
 
 def _leakage(attack: AttackRecord) -> Fact:

@@ -79,6 +79,12 @@ def data(counts: DataRecord) -> tuple[Fact, ...]:
             f"More are better. What the attacker has besides, from the same source. {open_end}",
         ),
         Fact(
+            "Public already",
+            f"{units(counts.also_released, 'image')}, {units(len(counts.already_public), 'member')} among them",
+            "The attackers saw these images together with each candidate. A member that is public already, pixel by "
+            "pixel, is not scored: that is no leak of this candidate. It does not show who published it, or why.",
+        ),
+        Fact(
             "Counted by",
             counts.unit,
             "By person where it is known who is shown, else by image. If one person appears in several images that are "
@@ -105,6 +111,19 @@ def data(counts: DataRecord) -> tuple[Fact, ...]:
     )
 
 
+def coverage(found: DataRecord) -> str:
+    """Whether the figures speak of all members or of a sample of them."""
+    public, left = len(found.already_public), len(found.not_assessed_members)
+    scored = units(found.scored_members, found.unit)
+    if found.unit == "image" and found.scored_members < found.members - left - public:
+        return (
+            f"Population or sample: {scored} of {count(found.members)} were drawn at random and scored; an interval "
+            "tells how far a figure may lie from that of all."
+        )
+    out = f" {count(left + public)} are left out, and the figures do not speak of them." if left + public else ""
+    return f"Population or sample: all members that can be judged were scored, {scored}.{out}"
+
+
 def identical(release: ReleaseRecord) -> tuple[Fact, ...]:
     """Identical copies and matches that prove nothing."""
     return (
@@ -121,7 +140,7 @@ def class_table(release: ReleaseRecord) -> Table:
 
 def settings_table(caption: str, settings: Mapping[str, Any]) -> Table:
     """Any nested settings as two columns of dotted key and value."""
-    rows = tuple(Row(key, (value,)) for key, value in _flat(settings))
+    rows = tuple(Row(key, (value,)) for key, value in flat(settings))
     return Table(caption, ("Key", "Value"), rows)
 
 
@@ -137,13 +156,14 @@ def _passed(passed: bool) -> str:
     return "passed" if passed else "not passed: members and controls differ"
 
 
-def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+def flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Nested settings as dotted keys and values in words."""
     if isinstance(value, Mapping) and value:
         for name in sorted(value, key=str):
-            yield from _flat(value[name], f"{key}.{name}" if key else str(name))
+            yield from flat(value[name], f"{key}.{name}" if key else str(name))
     elif isinstance(value, list | tuple) and any(isinstance(one, Mapping | list | tuple) for one in value):
         for place, one in enumerate(value, 1):
-            yield from _flat(one, f"{key}.{place}" if key else str(place))
+            yield from flat(one, f"{key}.{place}" if key else str(place))
     else:
         yield key, _plain(value)
 

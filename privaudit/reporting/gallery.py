@@ -21,10 +21,15 @@ _COLUMNS = {
     "shown control": "Nearest control",
 }
 
+_HALVES = (
+    "The first half are the recovered images that lie nearest to a member, compared with controls; the others were "
+    "drawn at random."
+)
+
 
 @dataclass(frozen=True)
 class Picture:
-    """One image of a row. data: a data URI. words: what it shows, for those who cannot see it."""
+    """One cell of a row. data: a data URI, empty where only words stand. words: what it shows."""
 
     data: str
     words: str
@@ -37,6 +42,7 @@ class GalleryView:
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Picture, ...], ...]
+    note: str = ""
 
 
 def gallery_views(arms: Mapping[str, Gallery]) -> tuple[GalleryView, ...]:
@@ -53,16 +59,18 @@ def gallery_views(arms: Mapping[str, Gallery]) -> tuple[GalleryView, ...]:
             )
             for number in range(len(gallery["shown recovered"]))
         ]
-        views.append(GalleryView(ARMS[arm][0], tuple(_COLUMNS.values()), tuple(rows)))
+        views.append(GalleryView(f"Recovered: {ARMS[arm][0]}", tuple(_COLUMNS.values()), tuple(rows), _HALVES))
     return tuple(views)
 
 
 def data_uri(pixels: NDArray[np.uint8]) -> str:
-    """An image [H, W, C] as PNG within the page, each pixel enlarged to whole blocks where it is small."""
+    """An image [H, W, C] as PNG within the page: the longer side about 96 pixels, small ones in whole blocks."""
     from PIL import Image
 
     factor = max(1, _SIDE // max(pixels.shape[:2]))
     enlarged = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+    image = Image.fromarray(enlarged[..., 0] if enlarged.shape[2] == 1 else enlarged)
+    image.thumbnail((_SIDE, _SIDE))
     content = io.BytesIO()
-    Image.fromarray(enlarged[..., 0] if enlarged.shape[2] == 1 else enlarged).save(content, "PNG")
+    image.save(content, "PNG")
     return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode('ascii')}"

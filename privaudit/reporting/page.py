@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from privaudit.evidence import Gallery
 from privaudit.record import AuditRecord, ReleaseRecord
-from privaudit.reporting import facts, rules, worth
-from privaudit.reporting.attack_view import AttackView, attack_view
+from privaudit.reporting import facts, glossary, governance, rules, worth
+from privaudit.reporting.attack_view import AttackView, attack_view, attackers_table
+from privaudit.reporting.claim import ClaimBox, claim_box
+from privaudit.reporting.criteria import CriterionView, criteria, not_scanned
 from privaudit.reporting.explanations import ARMS, VERDICTS, explain
+from privaudit.reporting.frameworks import frameworks
+from privaudit.reporting.groups import GroupsView, groups
+from privaudit.reporting.opening import next_steps, opening, untested
+from privaudit.reporting.persons import persons_table
 from privaudit.reporting.recovered import reconstruction_table
 from privaudit.reporting.scores import ArmScores
 from privaudit.reporting.tables import Fact, Table
@@ -26,10 +32,16 @@ _LONGEST_LIST = 1000
 
 @dataclass(frozen=True)
 class ReleaseView:
-    """What the chapter of a release holds."""
+    """What the chapters say about one release."""
 
     record: ReleaseRecord
     anchor: str
+    untested: tuple[str, ...]
+    steps: tuple[str, ...]
+    criteria: tuple[CriterionView, ...]
+    persons: Table | None
+    coverage: str
+    groups: tuple[GroupsView, ...]
     rules: Table | None
     identical: tuple[Fact, ...]
     attacks: tuple[AttackView, ...]
@@ -37,7 +49,8 @@ class ReleaseView:
     similarity: Table
     utility: tuple[Fact, ...]
     distances: Table | None
-    claim: Table | None
+    claim: ClaimBox
+    unscanned: bool
     classes: Table
     pairs: tuple[str, ...]
 
@@ -50,26 +63,34 @@ def render_html(
     record: AuditRecord, scores: Mapping[tuple[str, str], ArmScores], galleries: Galleries | None = None
 ) -> str:
     """The whole page. galleries: for the evidence edition, which shows private images; None: the shareable one."""
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            record=record,
-            evidence=galleries is not None,
-            releases=[
-                _release_view(record, release, scores, galleries or {}, f"r{place}")
-                for place, release in enumerate(record.releases, 1)
-            ],
-            validity=facts.validity(record.validity),
-            data=facts.data(record.data),
-            policy=facts.settings_table("The policy that judged", rules.without_rules(record.policy)),
-            policy_rules=rules.policy_table(record.policy),
-            manifest=facts.manifest_tables(record.manifest),
-            verdicts=VERDICTS,
-            arms=ARMS,
-            style=_text("report.css"),
-        )
+    templates = environment()
+    page = templates.get_template("report.html").render(
+        record=record,
+        evidence=galleries is not None,
+        opening=opening(record),
+        releases=[
+            _release_view(record, release, scores, galleries or {}, f"r{place}")
+            for place, release in enumerate(record.releases, 1)
+        ],
+        chapters={chapter.id: chapter for chapter in frameworks().chapters},
+        frameworks=frameworks(),
+        attackers=attackers_table(record),
+        recipient=governance.recipient(record.policy),
+        governance=governance.governance(record),
+        waivers=governance.waivers(record),
+        validity=facts.validity(record.validity),
+        data=facts.data(record.data),
+        policy=facts.settings_table("The policy that judged", rules.without_rules(record.policy)),
+        policy_rules=rules.policy_table(record.policy),
+        manifest=facts.manifest_tables(record.manifest),
+        verdicts=VERDICTS,
+        arms=ARMS,
+        style=text_of("report.css"),
+        place=glossary.PLACE,
     )
+    before, after = page.split(glossary.PLACE)
+    linked, entries = glossary.link_terms(before)
+    return linked + templates.get_template("glossary.html").render(entries=entries) + after
 
 
 def _release_view(
@@ -94,6 +115,12 @@ def _release_view(
     return ReleaseView(
         record=release,
         anchor=anchor,
+        untested=tuple(untested(record, release)[:-1]),
+        steps=tuple(next_steps(record, release)),
+        criteria=criteria(record, release),
+        persons=persons_table(release, unit),
+        coverage=facts.coverage(record.data),
+        groups=tuple(found for attack in release.attacks if (found := groups(attack)) is not None),
         rules=rules.rule_table(release.rules),
         identical=facts.identical(release),
         attacks=attacks,
@@ -101,16 +128,16 @@ def _release_view(
         similarity=worth.similarity_table(release),
         utility=worth.utility_facts(release),
         distances=worth.utility_table(release),
-        claim=None
-        if release.claim is None
-        else facts.settings_table("The claim as its maker states it", release.claim),
+        claim=claim_box(release),
+        unscanned=not_scanned(release),
         classes=facts.class_table(release),
         pairs=tuple(f"{pair.id} = {pair.release_id}" for pair in release.identical),
     )
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates of this folder, everything escaped."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -120,8 +147,8 @@ def _environment() -> Environment:
             return "not assessed"
         return value if isinstance(value, Markup) else printable(str(value)).replace(" %", f"{SPACE}%")
 
-    environment = Environment(
-        loader=FunctionLoader(_text),
+    made = Environment(
+        loader=FunctionLoader(text_of),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=shown,
@@ -129,10 +156,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(count=count, percent=percent, p_value=p_value, units=units, markup=Markup)
-    environment.globals.update(explain=explain, longest=_LONGEST_LIST)
-    return environment
+    made.filters.update(count=count, percent=percent, p_value=p_value, units=units, markup=Markup)
+    made.globals.update(explain=explain, longest=_LONGEST_LIST)
+    return made
 
 
-def _text(name: str) -> str:
+def text_of(name: str) -> str:
+    """A file of this folder."""
     return files(__package__).joinpath(name).read_text(encoding="utf-8")

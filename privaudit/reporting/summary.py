@@ -1,4 +1,4 @@
-"""`summary.md`: the short form for a CI job summary."""
+"""The short report as Markdown, for pull requests and job summaries; in the order of the page."""
 
 from __future__ import annotations
 
@@ -6,58 +6,95 @@ from collections.abc import Sequence
 
 from privaudit.record import AttackRecord, AuditRecord, ReleaseRecord, Unit
 from privaudit.reporting.attack_view import closest_sentence, exposed_words
+from privaudit.reporting.claim import claim_box
+from privaudit.reporting.criteria import criteria
 from privaudit.reporting.explanations import ARMS, VERDICTS, attack_words, explain
+from privaudit.reporting.governance import governance
+from privaudit.reporting.groups import groups
+from privaudit.reporting.opening import next_steps, opening, untested
+from privaudit.reporting.persons import smallest_words, worst_words
 from privaudit.reporting.rules import limit_words, measured_words, verdict_words
 from privaudit.reporting.text import markdown, p_value, percent_interval
 from privaudit.reporting.worth import utility_line
 
 
 def summary_markdown(record: AuditRecord) -> str:
-    """Verdict, reasons, tables of attacks and of rules per release, and what was not assessed."""
-    words = VERDICTS[record.verdict]
+    """Answer, reasons, what was not tested, what to do; then criteria, attacks and rules; then who answers for it."""
+    words, first = VERDICTS[record.verdict], opening(record)
     lines = [
         f"# {words.symbol} Privacy audit: {words.word}",
         "",
+        *([f"May this be published? **{markdown(first.answer)}.** {markdown(first.sentence)}", ""] if first else []),
         f"**{markdown(record.sentence)}**",
         "",
         words.means,
     ]
+    if record.selection is not None:
+        lines += ["", markdown(record.selection.sentence)]
     for release in record.releases:
-        lines += _release(release, record.data.unit)
+        lines += _release(record, release)
+    lines += ["", "## Governance", "", *(f"- {fact.name}: {markdown(fact.value)}" for fact in governance(record))]
     lines += _list("What is due in the policy", record.policy_notes)
-    lines += ["", "The full report is in `report.html`; all numbers are in `audit.json`.", ""]
+    lines += [
+        "",
+        "This is evidence about risk, and no statement about the law. The full report is in `report.html`; all numbers "
+        "are in `audit.json`.",
+        "",
+    ]
     return "\n".join(lines)
 
 
-def _release(release: ReleaseRecord, unit: Unit) -> list[str]:
-    words = VERDICTS[release.verdict]
+def _release(record: AuditRecord, release: ReleaseRecord) -> list[str]:
+    words, unit = VERDICTS[release.verdict], record.data.unit
     lines = ["", f"## {markdown(release.name)}: {words.symbol} {words.word}", "", markdown(release.sentence)]
     lines += _list("Reasons", release.reasons)
-    if release.attacks:
-        lines += ["", "### Attacks", "", "| Attack | Verdict | Arm | Found at 1 % false accusations | p (corrected) |"]
-        lines += ["|---|---|---|---|---|"]
-        lines += [row for attack in release.attacks for row in _rows(attack)]
-        lines += ["", explain("tpr_at_1pct_fpr").text, "", explain("p_holm").text, ""]
-        lines += [f"- {markdown(attack.name)}: exposed {exposed_words(attack, unit)}." for attack in release.attacks]
-        lines += ["", explain("exposed_share").text]
-        closest = [(attack.name, closest_sentence(attack, unit)) for attack in release.attacks]
-        lines += ["", *(f"- {markdown(name)}: {sentence}" for name, sentence in closest if sentence)]
-    if release.rules:
-        lines += ["", "### Rules of the policy", "", "| Rule | Measured | Limit | Kept? |", "|---|---|---|---|"]
-        lines += [
-            f"| {markdown(rule.id)} | {markdown(measured_words(rule))} | {limit_words(rule)} | {verdict_words(rule)} |"
-            for rule in release.rules
-        ]
-        lines += ["", explain("rules").text]
-        waived = [rule for rule in release.rules if rule.verdict == "waived"]
-        lines += ["", *(f"- rule {markdown(rule.id)}: {markdown(rule.sentence)}" for rule in waived)] if waived else []
+    lines += _list("Not tested", untested(record, release))
+    lines += _list("Next steps", next_steps(record, release))
+    lines += ["", "### Criteria (WP216)", ""]
+    lines += [
+        f"- {view.words.title}: {view.status.symbol} {view.status.word}. {markdown(' '.join(view.lines))}"
+        for view in criteria(record, release)
+    ]
     copies = len(release.identical)
     lines += ["", f"Identical copies: {copies}. {explain('identical').text}"]
+    if release.attacks:
+        lines += _attacks(release, unit)
+    if release.rules:
+        lines += _rules(release)
+    lines += ["", claim_box(release).sentence]
     if release.utility is not None:
         lines += ["", f"Usefulness: {utility_line(release.utility)}. {explain('utility_ratio').text}"]
-    lines += _list("Not tested", release.not_assessed)
-    lines += _list("Next steps", release.next_steps)
     return lines
+
+
+def _attacks(release: ReleaseRecord, unit: Unit) -> list[str]:
+    lines = ["", "### Attacks", "", "| Attack | Verdict | Arm | Found at 1 % false accusations | p (corrected) |"]
+    lines += ["|---|---|---|---|---|"]
+    lines += [row for attack in release.attacks for row in _rows(attack)]
+    lines += ["", explain("tpr_at_1pct_fpr").text, "", explain("p_holm").text, ""]
+    for attack in release.attacks:
+        name = markdown(attack.name)
+        lines.append(f"- {name}: exposed {exposed_words(attack, unit)}.")
+        lines.append(f"- {name}, worst person: {markdown(worst_words(attack))}.")
+        lines.append(f"- {name}, smallest risk it could see: {markdown(smallest_words(attack, unit))}.")
+        if sentence := closest_sentence(attack, unit):
+            lines.append(f"- {name}: {sentence}")
+        if view := groups(attack):
+            lines.append(f"- {markdown(view.sentence)}")
+    return [*lines, "", explain("exposed_share").text]
+
+
+def _rules(release: ReleaseRecord) -> list[str]:
+    lines = ["", "### Rules of the policy", "", "| Rule | Measured | Limit | Kept? |", "|---|---|---|---|"]
+    lines += [
+        f"| {markdown(rule.id)} | {markdown(measured_words(rule))} | {limit_words(rule)} | {verdict_words(rule)} |"
+        for rule in release.rules
+    ]
+    lines += ["", explain("rules").text]
+    waived = [rule for rule in release.rules if rule.verdict == "waived"]
+    return lines + (
+        ["", *(f"- rule {markdown(rule.id)}: {markdown(rule.sentence)}" for rule in waived)] if waived else []
+    )
 
 
 def _rows(attack: AttackRecord) -> list[str]:

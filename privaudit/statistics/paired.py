@@ -67,9 +67,8 @@ def exposure_change(baseline: Sides, run: Sides, rate: float = FALSE_POSITIVE_RA
     count, total = worse + better, len(before)
     difference = (worse - better) / total
     error = float(np.sqrt(max(0.0, count / total - difference**2) / total))
-    name = f"tpr_at_{100 * rate:g}pct_fpr".replace(".", "_")
     return Change(
-        name,
+        _name(rate),
         float(before.mean()),
         float(after.mean()),
         difference - 1.96 * error,
@@ -77,6 +76,18 @@ def exposure_change(baseline: Sides, run: Sides, rate: float = FALSE_POSITIVE_RA
         float(stats.binom.sf(worse - 1, count, 0.5)) if count else 1.0,
         float(stats.binom.sf(better - 1, count, 0.5)) if count else 1.0,
     )
+
+
+def _name(rate: float) -> str:
+    return f"tpr_at_{100 * rate:g}pct_fpr".replace(".", "_")
+
+
+def levels(sides: Sides) -> dict[str, float]:
+    """The values of one run that `changes` compares, by metric."""
+    members, controls = (ranked_last(part) for part in sides)
+    rates = [FALSE_POSITIVE_RATE] + ([DEEP_RATE] if len(controls) >= 1 / DEEP_RATE else [])
+    shares = {_name(rate): float(_exposed((members, controls), rate).mean()) for rate in rates}
+    return {"auc": float(win_shares(members, controls).mean()), **shares}
 
 
 def changes(baseline: Sides, run: Sides) -> list[Change]:

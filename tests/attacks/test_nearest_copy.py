@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as arrays
 from privaudit.attack import Context, Effort, Seen
 from privaudit.attacks.nearest_copy import NearestCopy, surprise
 from privaudit.attacks.nearest_copy.blocks import likeness, share_found, stride_of
+from privaudit.attacks.nearest_copy.sources import exact_source, likely_source
 from privaudit.attacks.nearest_copy.whole_image import closeness, views
 from privaudit.data.loading import load
 from privaudit.images import Images, concatenate
@@ -174,10 +175,49 @@ def test_stride_bounds_the_windows(side: int, block: int) -> None:
         assert (side - block) // stride_of(side, block) + 1 <= 30
 
 
+def rows_behind(release: Images, suspects: Images, effort: Effort) -> np.ndarray:
+    own = Context(np.random.default_rng(0), effort=effort, reference=random_images(60, 3))
+    found = NearestCopy().attack(Seen({"pixels": release.pixels, "labels": release.labels}), suspects, own).nearest
+    assert found is not None
+    assert found.shape == (len(suspects),)
+    assert ((found >= -1) & (found < len(release))).all()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["mirrored", "jpeg", "cropped", "brightened"])
+@pytest.mark.parametrize("effort", ["quick", "standard"])
+def test_it_tells_which_released_image_a_changed_copy_is(kind: str, effort: Effort) -> None:
+    suspects, unseen, reference = random_images(60, 1), random_images(40, 2), random_images(60, 3)
+    copies = apply(kind, suspects.take(slice(0, 12)), reference)
+    found = rows_behind(concatenate([unseen, copies]), suspects, effort)
+    assert (found[:12] == np.arange(40, 52)).mean() >= 0.9
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_it_tells_into_which_released_image_a_block_went(mirrored: bool) -> None:
+    suspects, release = random_images(60, 1), random_images(40, 2)
+    pixels = release.pixels.copy()
+    pixels[23, 3:11, 5:13] = suspects.pixels[7, 4:12, 4:12]  # an 8-px block, at another alignment
+    if mirrored:
+        pixels = np.ascontiguousarray(pixels[:, :, ::-1])
+    assert rows_behind(Images(pixels, release.labels), suspects, "quick")[7] == 23
+
+
+def test_sources_of_blocks_by_hand() -> None:
+    suspects, release = random_images(4, 1).pixels, random_images(6, 2).pixels.copy()
+    release[4, :8, :8] = suspects[1, :8, :8]
+    assert exact_source(suspects, release, 8).tolist() == [-1, 4, -1, -1]
+    assert exact_source(suspects, release, 32).tolist() == [-1] * 4
+    noisy = np.clip(suspects[[2, 0, 3]].astype(int) + 9, 0, 255).astype(np.uint8)
+    for everywhere in (False, True):
+        assert likely_source(suspects[[0, 2, 3]], noisy, 8, everywhere).tolist() == [1, 0, 2]
+    assert likely_source(suspects, release, 32, False).tolist() == [-1] * 4
+
+
 def test_closeness_is_blind_to_brightness_and_mirroring() -> None:
     suspects = random_images(10, 1)
     dark = (suspects.pixels.astype(int) // 2 + 20).astype(np.uint8)
     for changed in (dark, suspects.pixels[:, :, ::-1].copy()):
-        assert closeness(suspects.pixels, changed, False).min() > 6
-    assert closeness(suspects.pixels, random_images(10, 2).pixels, False).max() < 3
+        assert closeness(suspects.pixels, changed, False)[0].min() > 6
+    assert closeness(suspects.pixels, random_images(10, 2).pixels, False)[0].max() < 3
     assert len(views(True)) > len(views(False))

@@ -101,6 +101,6 @@ def assert_one_sentence(done: subprocess.CompletedProcess[str]) -> str:
     assert found, done.stderr + done.stdout
     assert before == "" or before.endswith("\n")
     assert "error: " not in message
-    assert message.rstrip().endswith((".", "?", "--demo", "plugins")), message
+    assert message.rstrip().endswith((".", "?", "--demo", "--example", "plugins")), message
     assert len(message.splitlines()) == 1 or "\n  - " in message, message
     return message

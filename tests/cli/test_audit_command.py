@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
-import pty
 import re
 import stat
 import subprocess
@@ -15,7 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from processes import AUDIT, command, environment, run, write_images, write_small_audit
+from processes import AUDIT, run, write_images, write_small_audit
+
+from privaudit.cli.verdict import show
+from privaudit.record import AuditRecord
 
 SHARED = ["audit.json", "junit.xml", "metrics.json", "report.html", "summary.md"]
 QUICK = ("--policy", "small.yaml", "--effort", "quick", "--workers", "0", "--skip", "utility")
@@ -49,8 +50,10 @@ def test_plain_progress_without_a_terminal(audited: tuple[Path, subprocess.Compl
     _, done = audited
     lines = done.stderr.splitlines()
     assert all(line.isprintable() for line in lines)
-    kinds = re.compile(r"note: .*\.|[a-z].* \.\.\.|\d+ of \d+ done: .+")
-    assert [line for line in lines if not kinds.fullmatch(line)] == []
+    kinds = re.compile(r"note: .*\.|[a-z].* \.\.\.|\d+ of \d+ done: .+|plan .*:|  .*: \d+ steps?; .*|  in all: .*")
+    *before, last = lines
+    assert [line for line in before if not kinds.fullmatch(line)] == []
+    assert re.fullmatch(r"finished in \d+ seconds?(, peak memory [\d.]+ [kMG]B)?", last)
     numbers = [tuple(map(int, line.split(" done: ")[0].split(" of "))) for line in lines if " done: " in line]
     total = numbers[0][1]
     assert numbers == [(done_, total) for done_ in range(1, total + 1)]
@@ -65,32 +68,27 @@ def test_quiet(audited: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     assert done.stdout.endswith(f"report: {Path('run/share/report.html')}\n")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_bar_on_a_terminal(tmp_path: Path) -> None:
-    write_images(tmp_path / "members")
-    write_images(tmp_path / "release", seed=4)
-    ours, theirs = pty.openpty()
-    arguments = command("audit", "--members", "members", "--release", "release", "--workers", "0")
-    plain = {key: value for key, value in environment(tmp_path).items() if key != "NO_COLOR"} | {"TERM": "xterm"}
-    with subprocess.Popen(arguments, cwd=tmp_path, env=plain, stdout=subprocess.PIPE, stderr=theirs) as process:
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                part = os.read(ours, 4096)
-            except OSError:
-                break
-            if not part:
-                break
-            shown += part
-        assert process.stdout is not None
-        assert process.stdout.read().startswith(b"INCONCLUSIVE")
-    os.close(ours)
-    assert process.returncode == 4
-    assert b"\x1b[?25l" in shown, "no bar"
-    assert shown.rstrip().endswith(b"\x1b[2K"), "the bar stays behind"
-    assert b"Read as a folder of 2 class folders: 4 images" in shown
-    assert b"Traceback" not in shown
+def test_last_screen(
+    audited: tuple[Path, subprocess.CompletedProcess[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At most three reasons, the first of them in the sentence; what was not tested; what to do next."""
+    record = AuditRecord.model_validate_json((audited[0] / "run/share/audit.json").read_text())
+    reasons = tuple(f"fail: reason {number}" for number in range(5))
+    (release,) = record.releases
+    changed = release.model_copy(update={"reasons": reasons, "verdict": "fail", "next_steps": ("mend it",)})
+    show(record.model_copy(update={"releases": (changed,)}))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("  - ")] == [
+        "  - fail: reason 1",
+        "  - fail: reason 2",
+        "  - and 2 more: see the report",
+    ]
+    assert "  not tested: utility: left out by the plan" in lines
+    assert "  not tested: what gan-inversion and gradient-matching and model-memorization would find: not run" in lines
+    assert lines[-1] == "  next: mend it"
+    passed = release.model_copy(update={"verdict": "pass", "next_steps": (), "reasons": ()})
+    show(record.model_copy(update={"releases": (passed,)}))
+    assert "  next: Have the report read" in capsys.readouterr().out
 
 
 def test_released_members_fail(tmp_path: Path) -> None:

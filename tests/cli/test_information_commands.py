@@ -12,6 +12,7 @@ import pytest
 import yaml
 from processes import environment, run
 
+import privaudit
 from privaudit.configuration import Configuration, Data, load_configuration
 from privaudit.policy import Policy
 
@@ -84,14 +85,25 @@ def test_plugins_lists_the_built_in_attacks(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_doctor(tmp_path: Path) -> None:
-    done = run(tmp_path, "doctor")
-    assert done.returncode == 0
-    assert done.stderr == ""
-    assert "Ready." in done.stdout
-    for line in ("compiler", "weights", "synthesizers"):
-        assert f"\n{line} " in done.stdout
-    assert list(tmp_path.iterdir()) == []
+def test_version(tmp_path: Path) -> None:
+    done = run(tmp_path, "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"privaudit {privaudit.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("audit", "--effort", "fast"), "'fast' is not one of 'quick', 'standard', 'thorough'."),
+        (("audit", "--seed", "x"), "Invalid value for '--seed': it must be a whole number."),
+        (("audit", "--size", "2"), "Invalid value for '--size': it must be at least 8."),
+        (("run", "--time-limit", "soon"), "Invalid value for '--time-limit': it must be a number."),
+    ],
+)
+def test_wrong_use_is_told_in_plain_words(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    done = run(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith(said)
+    assert "Value error" not in done.stderr
 
 
 def test_module_and_script_are_the_same(tmp_path: Path) -> None:

@@ -238,6 +238,21 @@ def test_undeclared_model_in_a_release_folder(tmp_path: Path) -> None:
     assert "(1 .pt)" in found(tmp_path / "r")["unexpected_file"].sentence
 
 
+def test_files_that_are_named_one_by_one_are_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = folder_of(tmp_path / "r")
+    for name in ("soft.npy", "a/teacher.safetensors", "notes.txt"):
+        (root / name).write_bytes(b"x")
+    outside = tmp_path / "claim.yaml"
+    outside.write_bytes(b"x")
+    members = load(folder_of(tmp_path / "m"))
+    monkeypatch.chdir(tmp_path)
+    for source in (root, Path("r")):
+        named = [source / "soft.npy", source / "a" / "teacher.safetensors", outside]
+        (finding,) = (one for one in scan(source, members, load(root), named) if one.kind == "unexpected_file")
+        assert finding.count == 1
+        assert "(1 .txt)" in finding.sentence
+
+
 def test_archives(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     arrays: dict[str, Any] = {"images": np.zeros((3, 4, 4), np.uint8), "labels": np.arange(3)}

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from privaudit.cli.inputs import PARTS, load_candidate, load_parts
+from privaudit.cli.inputs import PARTS, load_parts
+from privaudit.cli.released import load_candidate
 from privaudit.cli.terminal import Announcer
 from privaudit.configuration import load_configuration
 from privaudit.data import tables
@@ -193,7 +194,7 @@ def test_every_part_of_a_configuration_can_be_a_table(tmp_path: Path) -> None:
     announce = Announcer(quiet=True)
     parts = load_parts(found.data, 0, announce)
     assert {part: data.names for part, data in parts.named.items()} == dict.fromkeys(PARTS, ("1.png", "2.png"))
-    candidate = load_candidate("x", str(found.candidates[0].release), parts, found.data, announce)
+    candidate = load_candidate(found.candidates[0], parts, found.data, announce)
     assert len(candidate.release.images) == 2
 
 

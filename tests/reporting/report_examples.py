@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from privaudit.evidence import Gallery
+from privaudit.evidence import PAIRS, Gallery
 from privaudit.record import (
     ArmRecord,
     AttackRecord,
@@ -24,9 +24,11 @@ from privaudit.record import (
     ReleaseRecord,
     ScanFinding,
     Similarity,
+    Stratum,
     Suspected,
     Validity,
     Verdict,
+    WorstMember,
 )
 from privaudit.reporting import ArmScores
 from privaudit.rule_record import RuleRecord, RuleValue
@@ -89,17 +91,37 @@ def recovery(found: float, name: str) -> Recovery:
 
 
 def galleries_of(record: AuditRecord) -> dict[tuple[str, str], dict[str, Gallery]]:
-    """Twelve rows of grey pictures for each arm in which something was recovered."""
+    """Twelve rows of grey pictures for each arm in which something was recovered; pairs for the other attacks."""
     rng = np.random.default_rng(0)
     names = ("shown recovered", "shown source", "shown member", "shown control")
+    found: dict[tuple[str, str], dict[str, Gallery]] = {}
+    for release in record.releases:
+        for attack in release.attacks:
+            found[release.name, attack.name] = {
+                str(arm): {name: rng.integers(0, 256, (12, 8, 8, 1), dtype=np.uint8) for name in names}
+                for arm, one in attack.arms.items()
+                if one is not None and one.recovery is not None
+            }
+            if attack.family == "holds_release":
+                found[release.name, attack.name][PAIRS] = some_pairs(rng)
+    return found
+
+
+def some_pairs(rng: np.random.Generator, count: int = 5) -> Gallery:
+    """Pairs of grey pictures, the last two drawn at random; the attack tells the released row of all but the first."""
+    pictures = {
+        name: rng.integers(0, 256, (count, 8, 8, 1), dtype=np.uint8) for name in ("released", "member", "control")
+    }
+    rows = np.arange(count)
     return {
-        (release.name, attack.name): {
-            arm: {name: rng.integers(0, 256, (12, 8, 8, 1), dtype=np.uint8) for name in names}
-            for arm, found in attack.arms.items()
-            if found is not None and found.recovery is not None
-        }
-        for release in record.releases
-        for attack in release.attacks
+        **pictures,
+        "member row": rows + 40,
+        "released row": rows + 70,
+        "rank": rows + 1,
+        "score": 9.5 - rows,
+        "control score": np.where(rows == 1, -np.inf, 0.25),
+        "drawn": rows >= count - 2,
+        "told": rows > 0,
     }
 
 
@@ -111,6 +133,20 @@ def power(kind: str) -> tuple[Power, ...]:
         bounds = estimate(found, max(0, found - 0.015), min(1, found + 0.015), "higher is better")
         rows.append(Power(dose=dose, share=dose / 3000, power=bounds))
     return tuple(rows)
+
+
+def stratum(name: str, members: int = 300, p: float = 0.6) -> Stratum:
+    few = members < 20
+    return Stratum(
+        kind="class",
+        name=name,
+        members=members,
+        controls=700,
+        auc=None if few else estimate(0.51, 0.47, 0.55, members=members, controls=700),
+        above_threshold=None if few else estimate(0.013, 0.004, 0.034, "descriptive", members, 700),
+        p_holm=None if few else p,
+        stands_out=not few and p <= 0.05,
+    )
 
 
 def attack(name: str, verdict: Verdict, release: ArmRecord, **changes: Any) -> AttackRecord:
@@ -140,6 +176,9 @@ def attack(name: str, verdict: Verdict, release: ArmRecord, **changes: Any) -> A
         "suspected": (),
         "suspected_q": 0.05,
         "closest": (),
+        "worst": WorstMember(id="m-000123", above=0, tied=0, among=7000, chance=2.33, p=0.3),
+        "fewest_visible": 3,
+        "strata": (stratum("class 0"), stratum("class 1", p=0.004), stratum("class 2", members=7)),
     }
     return AttackRecord(**(values | changes))
 
@@ -366,7 +405,17 @@ def incomplete() -> AuditRecord:
 
 def hostile() -> AuditRecord:
     power_of = {HOSTILE: power("mirror")}
-    bad = attack(HOSTILE, "fail", quiet(), threat_model=HOSTILE, reasons=(HOSTILE,), power=power_of, detection_limit={})
+    bad = attack(
+        HOSTILE,
+        "fail",
+        quiet(),
+        threat_model=HOSTILE,
+        reasons=(HOSTILE,),
+        power=power_of,
+        detection_limit={HOSTILE: None},
+        strata=(stratum(HOSTILE, p=0.001),),
+        worst=WorstMember(id=HOSTILE, above=3, tied=1, among=9, chance=2.0, p=0.4),
+    )
     told = quiet().model_copy(update={"recovery": recovery(0.5, HOSTILE)})
     mediated = attack(
         f"{HOSTILE} 2", "pass", told, family="mediated", supports_pass=False, power={}, detection_limit={}

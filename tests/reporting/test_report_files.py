@@ -60,6 +60,14 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
         self._skip = tag == "style"
+        self._space(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._space(tag)
+
+    def _space(self, tag: str) -> None:
+        """Between blocks, not around the link of a term."""
+        self.words.append("" if tag == "a" else " ")
 
     def handle_data(self, data: str) -> None:
         if not self._skip:
@@ -70,7 +78,7 @@ class Page(HTMLParser):
 
     @property
     def text(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.words).replace("\xa0", " "))
+        return re.sub(r"\s+", " ", "".join(self.words).replace("\xa0", " "))
 
 
 def test_exactly_the_five_files_and_no_leftover(shared: tuple[str, Path]) -> None:
@@ -206,9 +214,13 @@ def test_the_first_screen_says_verdict_reasons_untested_and_next_in_order(shared
     name, folder = shared
     record, text = RECORDS[name](), Page((folder / "report.html").read_text()).text
     words = VERDICTS[record.verdict]
-    wanted = [words.symbol, words.word, words.means, "Reasons", "What was not tested", "What to do next"]
-    wanted += ["Can members and controls be compared?", "What was audited", "Copies", "Attacks", "Similarity"]
-    wanted += ["Usefulness", "How it was made"]
+    wanted = ["be published?", words.symbol, f"Verdict: {words.word}", "Why", "What was not tested", "What to do next"]
+    wanted += ["The verdict in full", words.means, "Reasons", "What was not tested", "What to do next"]
+    wanted += ["Context", "Recipient", "What was audited", "Threat modelling", "Attackers, and what they hold"]
+    wanted += ["Identifiability assessment", "Can members and controls be compared?", "Singling out", "Linkability"]
+    wanted += ["Inference", "Average and worst person", "Copies", "Groups of members", "Similarity"]
+    wanted += ["Adversarial testing", "Mitigation", "Differential privacy", "Usefulness", "Governance", "Owner"]
+    wanted += ["How it was made", "no statement about the law", "Glossary"]
     place = 0
     for one in wanted:
         place = text.index(one, place)
@@ -222,6 +234,8 @@ def test_every_attack_card_explains_its_numbers() -> None:
     for name in ("detection_limit", "power"):  # the second attack has no plants
         assert text.count(EXPLANATIONS[name].text) == 1, name
     assert text.count("What the attacker holds:") == 2
+    assert text.count("Worst person") == 3  # two cards, and the table of average and worst
+    assert text.count("Smallest risk it could see") == 2
     for title, meaning in ARMS.values():
         assert text.count(f"{title}. {meaning}") == 2 or text.count(meaning) == 2
     assert "between 0 and 19 of 3,000 images (0 % to 0.62 %)" in text
@@ -255,10 +269,17 @@ def test_the_evidence_edition_shows_pictures_and_says_so() -> None:
     record = failing()
     page = Page(render_html(record, scores_of(record), galleries_of(record)))
     pictures = page.of("img")
-    assert len(pictures) == 3 * 12 * 4
+    assert len(pictures) == 3 * 12 * 4 + 3 * 5 * 4  # gradient-matching in three arms; pairs of three other attacks
     assert all(str(one["src"]).startswith("data:image/png;base64,") and one["alt"] for one in pictures)
     assert "Confidential: evidence edition." in page.text
     assert "holds no private image" not in page.text
+    assert "m-000040 beside r-000070. Rank 1 of all suspects. Score 9.5; that of the control 0.25." in page.text
+    assert page.text.count("The attack does not tell which released image: the nearest in pixels is shown.") == 3
+    assert "Score 8.5; that of the control none." in page.text
+    assert page.text.count("Members drawn at random, for comparison") == 2 * 3
+    shareable = render_html(record, scores_of(record))
+    assert "<img" not in shareable
+    assert "data:image" not in shareable
 
 
 def test_pictures_are_the_pixels_enlarged() -> None:
@@ -271,7 +292,7 @@ def test_pictures_are_the_pixels_enlarged() -> None:
     assert drawn[::48, ::48].tolist() == [[0, 255], [7, 9]]
     colour = np.zeros((200, 100, 3), np.uint8)
     with Image.open(io.BytesIO(base64.b64decode(data_uri(colour).split(",")[1]))) as image:
-        assert image.size == (100, 200)
+        assert image.size == (48, 96)
 
 
 def test_missing_values_are_said_in_words() -> None:
