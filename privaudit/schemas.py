@@ -1,4 +1,4 @@
-"""JSON Schemas of audit.yaml and policy.yaml, for editors: made from the models that read these files."""
+"""JSON Schemas of audit.yaml, policy.yaml and the grid of a benchmark, for editors: made from the models that read these files."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 
 from privaudit.configuration import Configuration
+from privaudit.grid.configuration import Grid
 from privaudit.policy import Policy
 
-SCHEMAS: Mapping[str, type[BaseModel]] = {"audit.schema.json": Configuration, "policy.schema.json": Policy}
+SCHEMAS: Mapping[str, type[BaseModel]] = {
+    "audit.schema.json": Configuration,
+    "policy.schema.json": Policy,
+    "grid.schema.json": Grid,
+}
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 

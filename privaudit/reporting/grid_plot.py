@@ -23,7 +23,7 @@ def frontier_plot(record: GridRecord, ident: str) -> Plot | None:
         )
         for place, line in enumerate(lines, 1)
     )
-    table = Table(TITLE, ("Setting", "Members exposed", "Accuracy of students"), rows)
+    table = Table("The points of the picture", ("Setting", "Members exposed", "Accuracy of students"), rows)
     frontier = sorted(
         (line.figures[EXPOSED].estimate, line.figures[UTILITY].estimate) for line in lines if line.on_frontier
     )

@@ -46,8 +46,8 @@ def _with(record: GridRecord, verdict: str) -> list[str]:
 def tables(record: GridRecord) -> list[Table]:
     """The lines, the differences from the baseline, the noise, and where there is one the earlier benchmark."""
     has_utility = any(UTILITY in line.figures for line in record.lines)
-    columns = ["Setting", "Verdicts", "Members exposed", "Rank"]
-    columns += ["Accuracy of students", "Rank", "Trade-off"] if has_utility else []
+    columns = ["Setting", "Verdicts", "Members exposed", "Rank by leakage"]
+    columns += ["Accuracy of students", "Rank by accuracy", "Trade-off"] if has_utility else []
     found = [
         Table("Settings, means over seeds", tuple(columns), tuple(_row(line, has_utility) for line in record.lines))
     ]

@@ -147,6 +147,8 @@ def untested(record: AuditRecord, release: ReleaseRecord) -> list[str]:
     if missing:
         noun = "attack" if len(missing) == 1 else "attacks"
         lines.append(f"The required {noun} {' and '.join(missing)}: not run to the end.")
+    if record.validity.exchangeability == "assumed":
+        lines.append("Whether members and controls differ by chance only: assumed; the checks could only refute it.")
     views = criteria(record, release)
     open_ = [view.words.title for view in views if view.status is NOT_ASSESSED and view.words.id != "singling_out"]
     if open_:

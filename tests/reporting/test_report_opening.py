@@ -82,6 +82,15 @@ def test_what_was_not_planted_is_not_called_invisible() -> None:
     assert not any("not found even at 20 %" in line for line in untested(record, record.releases[0]))
 
 
+def test_an_assumed_split_is_told_on_the_first_screen() -> None:
+    record = passing()
+    given = record.model_copy(update={"validity": record.validity.model_copy(update={"exchangeability": "assumed"})})
+    found = opening(given)
+    assert found is not None
+    assert found.untested.shown[0].startswith("Whether members and controls differ by chance only: assumed")
+    assert "assumed" not in " ".join(untested(record, record.releases[0]))
+
+
 def test_a_choice_among_candidates_is_told_on_the_first_screen() -> None:
     choice = SelectionRecord(candidates=2, chosen=None, confirmed=None, held_back_controls=0, sentence="None passes.")
     record = failing().model_copy(update={"selection": choice})
