@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -213,10 +213,12 @@ def find(
     seed: int,
     rule_ids: Mapping[str, str] | None = None,
     audit: AuditFacts | None = None,
+    released: Collection[str] = (),
 ) -> list[AttackRecord]:
     """The findings of all attacks on one release. valid: whether members and controls can be compared.
 
     rule_ids: names of the policy's rules by metric, for the reasons. audit: tells the groups of the scored units.
+    released: names of the classes in the release.
     """
     detections = {arm: _detections(cases, arm) for arm in _ARMS}
     records = []
@@ -247,7 +249,7 @@ def find(
             suspected = suspected_list(placed, rule.q) if holds else []
             closest = [member_ids[int(row)] for row in np.flatnonzero(placed.above + placed.tied == 0)]
             worst, fewest = worst_member(placed, member_ids), fewest_visible(len(members), len(controls))
-            groups = () if audit is None else strata(case.scores, audit)
+            groups = () if audit is None else strata(case.scores, audit, released)
             if judged["raw"] is not None:
                 same = tally(placements(members, case.scores["release controls"]))
                 scale = leakage(same, judged["raw"].counts, unit)

@@ -181,6 +181,7 @@ def _attacks(
         evidence.facts.seed,
         {rule.metric: rule.id for rule in policy.rules},
         evidence.facts,
+        release.class_counts,
     )
 
 

@@ -9,6 +9,7 @@ from privaudit.evidence import AuditFacts, ReleaseFacts
 from privaudit.policy_metrics import CONTROLS, DETECTION, EXPOSED, IDENTICAL, MEMBERS, SIMILARITY, SUSPECTED
 from privaudit.policy_rules import Missing, Value
 from privaudit.record import ArmRecord, AttackRecord
+from privaudit.release import CLAIM_PARTS, stated
 from privaudit.utility.record import Measured
 
 Values = Sequence[Value] | Missing
@@ -160,15 +161,13 @@ def _utility(name: str, found: Found) -> Values:
     return (Value(words, measured.estimate, measured.low, measured.high, measured.n),)
 
 
-_CLAIM = ("epsilon", "delta", "unit", "adjacency", "mechanism", "accountant", "trust_model")
-
-
 def _claim(name: str, found: Found) -> Values:
     claim = found.release.claim
     if claim is None:
         return (Value("the release comes with no claim of differential privacy"),)
-    silent = [key for key in _CLAIM if claim.get(key) in (None, "", {})]
-    value = claim.get(name)
+    parts = stated(claim)
+    silent = [part for part in CLAIM_PARTS if part not in parts]
+    value = parts.get(name)
     if silent or not isinstance(value, int | float):
         told = ", ".join(silent) or name
         return Missing(f"the claim of differential privacy is not complete: it does not state {told}")

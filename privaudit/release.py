@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -38,6 +39,27 @@ class PrivacyClaim:
     accountant: str
     trust_model: str
     sampling: str = ""
+
+
+CLAIM_PARTS = ("unit", "epsilon", "delta", "adjacency", "sampling", "mechanism", "accountant", "trust_model")
+
+
+def stated(claim: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a claim that its maker states; how batches were drawn may stand in the mechanism."""
+    mechanism = claim.get("mechanism")
+    within = (
+        {key: value for key, value in mechanism.items() if "sampling" in str(key).lower()}
+        if isinstance(mechanism, Mapping)
+        else {}
+    )
+    found = {**claim, "sampling": claim.get("sampling") or within}
+    return {part: found[part] for part in CLAIM_PARTS if _is_stated(found.get(part))}
+
+
+def _is_stated(value: Any) -> bool:
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    return value not in (None, "", {}, ())
 
 
 @dataclass(frozen=True, eq=False)

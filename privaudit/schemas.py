@@ -1,4 +1,4 @@
-"""JSON Schemas of audit.yaml, policy.yaml and the grid of a benchmark, for editors: made from the models that read these files."""
+"""JSON Schemas of audit.yaml, policy.yaml and grids, for editors: made from the models that read these files."""
 
 from __future__ import annotations
 

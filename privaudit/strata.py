@@ -2,11 +2,13 @@
 
 An average can hide a class whose images are few and therefore well remembered. Each group of at least `FEWEST` members
 and controls is ranked on its own; Holm's correction over all groups of an attack tells which one stands out.
+Smaller classes, and those that the release does not show, are told together and without names: a name that stands only
+among the members, or a count of one, would give something away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -26,6 +28,9 @@ FEWEST = 20
 
 SEVERAL = -1
 """Class of a unit whose images belong to several classes."""
+
+OTHERS = "other classes"
+"""All classes that are too small to be told one by one, or not released."""
 
 _PARTS: tuple[Part, ...] = ("members", "controls", "fresh")
 _NUMBERS = ((1, 1, "1 image"), (2, 3, "2 to 3 images"), (4, 9, "4 to 9 images"), (10, None, "10 images or more"))
@@ -47,8 +52,11 @@ def unit_facts(pools: Pools) -> dict[Part, UnitFacts]:
     return found
 
 
-def strata(scores: Scores, facts: AuditFacts) -> tuple[Stratum, ...]:
-    """Every group of an attack's ranking in the release arm; empty where the evidence does not tell groups."""
+def strata(scores: Scores, facts: AuditFacts, released: Collection[str]) -> tuple[Stratum, ...]:
+    """Every group of an attack's ranking in the release arm; empty where the evidence does not tell groups.
+
+    released: names of the classes that the release shows.
+    """
     controls = [part for part in ("controls", "fresh") if f"release {part}" in scores]
     if not all(_fits(scores, facts, part) for part in ("members", *controls)):
         return ()
@@ -58,7 +66,7 @@ def strata(scores: Scores, facts: AuditFacts) -> tuple[Stratum, ...]:
     above = placed.above + placed.tied <= int(FALSE_POSITIVE_RATE * len(others))
     found: list[Stratum] = []
     p_values: list[float] = []
-    for kind, name, mine, theirs in _groups(facts, controls):
+    for kind, name, mine, theirs in _groups(facts, controls, released):
         if not mine.any():
             continue
         if min(mine.sum(), theirs.sum()) < FEWEST:
@@ -80,12 +88,20 @@ Kind = Literal["class", "images per person"]
 Mask = NDArray[np.bool_]
 
 
-def _groups(facts: AuditFacts, controls: Sequence[str]) -> list[tuple[Kind, str, Mask, Mask]]:
+def _groups(
+    facts: AuditFacts, controls: Sequence[str], released: Collection[str]
+) -> list[tuple[Kind, str, Mask, Mask]]:
     """Kind and name of each group, and which members and which controls belong to it."""
     classes, images = (_of(facts.units, name, controls) for name in ("classes", "images"))
     found: list[tuple[Kind, str, Mask, Mask]] = []
+    rest = [np.zeros(len(side), dtype=np.bool_) for side in classes]
     for place, name in (*enumerate(facts.class_names), (SEVERAL, "several classes")):
-        found.append(("class", name, classes[0] == place, classes[1] == place))
+        mine, theirs = (side == place for side in classes)
+        if (place == SEVERAL or name in released) and min(mine.sum(), theirs.sum()) >= FEWEST:
+            found.append(("class", name, mine, theirs))
+        else:
+            rest = [rest[0] | mine, rest[1] | theirs]
+    found.append(("class", OTHERS, rest[0], rest[1]))
     if facts.data.unit == "person":
         for low, high, name in _NUMBERS:
             within = [(side >= low) & (side <= (high or side.max(initial=low))) for side in images]

@@ -24,7 +24,7 @@ CLAIM = {
     "delta": 1e-6,
     "unit": "image",
     "adjacency": "add/remove",
-    "mechanism": {"noise": 1.1},
+    "mechanism": {"noise": 1.1, "sampling_rate": 0.01},
     "accountant": "PRV 1.0",
     "trust_model": "the publisher saw the data",
 }

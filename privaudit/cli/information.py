@@ -24,7 +24,7 @@ def init(
         ),
     ] = "default",
     schemas: Annotated[
-        bool, typer.Option("--schemas", help="Write the JSON Schemas of these and of grids too; editors check and complete by them.")
+        bool, typer.Option("--schemas", help="Write the JSON Schemas of these and of grids too, for editors.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:

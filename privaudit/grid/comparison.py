@@ -152,7 +152,7 @@ def _told(
                     low=float(test.low[row]),
                     high=float(test.high[row]),
                     p_leakier=float(worse[figure][row]),
-                    verdict=verdict,  # type: ignore[arg-type]
+                    verdict=verdict,
                 )
             )
             place += 1

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from privaudit.record import ReleaseRecord
+from privaudit.release import stated
 from privaudit.reporting.facts import flat
 from privaudit.reporting.tables import Row, Table
 
@@ -36,8 +35,8 @@ def claim_box(release: ReleaseRecord) -> ClaimBox:
     claim = release.claim
     if claim is None:
         return ClaimBox("No claim of differential privacy is made.", None)
-    stated = {**claim, "sampling": claim.get("sampling") or _sampling(claim.get("mechanism"))}
-    missing = [words[0].lower() for name, words in _PARTS.items() if not _is_stated(stated.get(name))]
+    parts = stated(claim)
+    missing = [words[0].lower() for name, words in _PARTS.items() if name not in parts]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         names = f"{', '.join(missing[:-1])} and {missing[-1]}" if len(missing) > 1 else missing[0]
@@ -45,7 +44,7 @@ def claim_box(release: ReleaseRecord) -> ClaimBox:
             f"Claim incomplete: {names} {verb} missing; no statement on differential privacy is made.", None
         )
     rows = [
-        Row(title, ("; ".join(f"{key} {value}".strip() for key, value in flat(stated[name])),), meaning)
+        Row(title, ("; ".join(f"{key} {value}".strip() for key, value in flat(parts[name])),), meaning)
         for name, (title, meaning) in _PARTS.items()
     ]
     measured = "The largest ε that an attack would have shown here. Without it the claim rests on its maker's word."
@@ -54,15 +53,3 @@ def claim_box(release: ReleaseRecord) -> ClaimBox:
         "The claim as its maker states it. The attacks above do not prove it.",
         Table("Differential-privacy claim", ("Part", "Stated"), tuple(rows)),
     )
-
-
-def _sampling(mechanism: Any) -> Any:
-    if not isinstance(mechanism, Mapping):
-        return None
-    return {key: value for key, value in mechanism.items() if "sampling" in str(key).lower()} or None
-
-
-def _is_stated(value: Any) -> bool:
-    if isinstance(value, float) and not math.isfinite(value):
-        return False
-    return value not in (None, "", {}, ())
