@@ -35,7 +35,7 @@ from privaudit.policy import load_policy
 from privaudit.release import Release
 from privaudit.store import Store
 
-SIZES = {"members": 2000, "controls": 2600, "release": 2000, "other release": 2000, "fresh": 600, "reference": 900}
+SIZES = {"members": 1500, "controls": 1800, "release": 1500, "other release": 1500, "fresh": 400, "reference": 700}
 ATTACKS: dict[str, dict[str, Any]] = {"nearest-copy": {}, "density-ratio": {}}
 EQUAL = (("clean", "clean again"), ("mirrored", "mirrored again"))
 LEAKIER = (("clean again", "mirrored"), ("clean", "blurred"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from privaudit import seeds
 from privaudit.errors import InputError
 from privaudit.evidence import AuditEvidence, ReleaseFacts
 from privaudit.findings import arm_scores
@@ -83,7 +84,8 @@ def compare(
         ]
         if sides[0] is not None and sides[1] is not None:
             pair = arm_scores(sides[0], "release"), arm_scores(sides[1], "release")
-            found += [(attack.name, change) for change in changes(*pair)]
+            rng = seeds.generator(baseline.facts.seed, "comparison", attack.name)
+            found += [(attack.name, change) for change in changes(*pair, rng)]
     if not found:
         raise InputError("The two runs cannot be compared: no attack finished in both.")
     worse = holm([change.p_worse for _, change in found])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from privaudit import seeds, selection
 from privaudit.conclusion import sentence
@@ -14,7 +13,8 @@ from privaudit.policy import Policy
 from privaudit.policy_metrics import EXPOSED, METRICS, SUSPECTED
 from privaudit.policy_rules import Missing, evaluate
 from privaudit.policy_values import Found, values_of
-from privaudit.record import AttackRecord, AuditRecord, ReleaseRecord, Validity, Verdict
+from privaudit.reasons import Reasons, add_artifacts, add_invalid, add_leaks, add_power, add_rules, add_unseen, worst
+from privaudit.record import AttackRecord, AuditRecord, ReleaseRecord, Validity
 from privaudit.rule_record import RuleRecord
 from privaudit.statistics.power import Innocent, innocent_draws
 from privaudit.statistics.rule import Rule
@@ -24,33 +24,6 @@ _TOLD_BY_ATTACKS = (EXPOSED, SUSPECTED)
 
 _NO_LIMIT = 1.0
 """A share that nothing exceeds: that of a rule that is waived."""
-
-PRECEDENCE: tuple[Verdict, ...] = ("fail", "incomplete", "inconclusive", "pass")
-
-
-def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """The verdict that takes precedence; pass where there is none."""
-    return min(verdicts, key=PRECEDENCE.index, default="pass")
-
-
-@dataclass
-class _Case:
-    """Reasons collected for one release, by the verdict they lead to."""
-
-    reasons: dict[Verdict, list[str]] = field(default_factory=lambda: {verdict: [] for verdict in PRECEDENCE})
-    next_steps: list[str] = field(default_factory=list)
-
-    def add(self, verdict: Verdict, reason: str, step: str | None = None) -> None:
-        self.reasons[verdict].append(reason)
-        if step is not None and step not in self.next_steps:
-            self.next_steps.append(step)
-
-    @property
-    def verdict(self) -> Verdict:
-        return worst(verdict for verdict in PRECEDENCE if self.reasons[verdict])
-
-    def ordered(self) -> tuple[str, ...]:
-        return tuple(f"{verdict}: {text}" for verdict in PRECEDENCE for text in self.reasons[verdict])
 
 
 def too_few(facts: AuditFacts, policy: Policy) -> str | None:
@@ -98,63 +71,6 @@ def _hold(policy: Policy, found: Found, today: datetime.date) -> tuple[list[Rule
     return rules, steps
 
 
-def _judge_rules(case: _Case, rules: Sequence[RuleRecord], steps: Mapping[str, str | None]) -> None:
-    """Reasons of broken rules, and of rules that were not assessed; rules with one reason are told together."""
-    together: dict[tuple[Verdict, str], list[RuleRecord]] = {}
-    for rule in rules:
-        if rule.leads_to != "pass":
-            together.setdefault((rule.leads_to, rule.sentence), []).append(rule)
-    for (verdict, text), same in together.items():
-        names = ", ".join(rule.id for rule in same)
-        case.add(verdict, f"{'rule' if len(same) == 1 else 'rules'} {names}: {text}", steps[same[0].id])
-
-
-def _judge_leaks(case: _Case, attacks: Sequence[AttackRecord], policy: Policy) -> None:
-    for attack in attacks:
-        if attack.verdict == "pass":
-            continue
-        required = attack.name in policy.required_attacks
-        reasons = "; ".join(attack.reasons)
-        if attack.verdict == "fail":
-            step = "Do not publish this candidate. Look at the suspected members, and synthesise with less detail."
-            case.add("fail", f"{attack.name}: {reasons}", step)
-        elif attack.verdict == "incomplete":
-            case.add("incomplete", f"{attack.name}: {reasons}", "Mend the cause and start the same command again.")
-        else:
-            note = "" if required else " (not a required attack)"
-            case.add(
-                "inconclusive",
-                f"{attack.name}{note}: {reasons}",
-                "Audit again with more controls: a doubtful ranking by chance does not come back, a leak does.",
-            )
-
-
-def _judge_power(case: _Case, attacks: Sequence[AttackRecord], policy: Policy) -> None:
-    by_name = {attack.name: attack for attack in attacks}
-    for name in policy.required_attacks:
-        if name not in by_name:
-            case.add("inconclusive", f"the required attack {name} did not run", f"Run with {name} among --attacks.")
-        elif by_name[name].verdict == "pass" and not by_name[name].supports_pass:
-            case.add(
-                "inconclusive",
-                f"{name} is silent, but its silence supports nothing: {'; '.join(by_name[name].no_support)}",
-            )
-
-
-def _judge_artifacts(case: _Case, release: ReleaseFacts, attacks: Sequence[AttackRecord]) -> None:
-    """What is published beside the images counts as looked at only where an attack with shown power did."""
-    decisive = {attack.name for attack in attacks if attack.supports_pass}
-    for artifact in sorted({artifact for attack in release.attacks for artifact in attack.looks_at}):
-        names = [attack.name for attack in release.attacks if artifact in attack.looks_at]
-        if not decisive & set(names):
-            case.add(
-                "inconclusive",
-                f"{artifact.replace('_', ' ')}: released, and looked at only by {' and '.join(names)}, whose silence "
-                "supports nothing",
-                "Publish the images without it, or install an attack that looks at it.",
-            )
-
-
 def _attacks(
     evidence: AuditEvidence,
     release: ReleaseFacts,
@@ -193,7 +109,7 @@ def _judge_release(
     innocent: Innocent | None,
     today: datetime.date,
 ) -> ReleaseRecord:
-    facts, case, lacking = evidence.facts, _Case(), _lacking(evidence.facts, policy)
+    facts, reasons, lacking = evidence.facts, Reasons(), _lacking(evidence.facts, policy)
     attacks = _attacks(evidence, release, policy, policy.exposed.limit(), validity.passed, innocent)
     found = Found(facts, release, attacks, policy.required_attacks, _unjudged(facts, lacking, validity.passed))
     rules, steps = _hold(policy, found, today)
@@ -202,34 +118,24 @@ def _judge_release(
         rules, steps = _hold(policy, replace(found, attacks=attacks), today)
     told = [rule for rule in rules if rule.metric not in _TOLD_BY_ATTACKS or rule.verdict != "broken"]
     first = [rule for rule in told if METRICS[rule.metric].proof or (lacking and rule.sentence == lacking.why)]
-    _judge_rules(case, first, steps)
-    for artifact in release.unseen:
-        case.add(
-            "inconclusive",
-            f"{artifact}: released, but no attack looks at it",
-            "Publish the images without it, or install an attack that looks at it.",
-        )
+    add_rules(reasons, first, steps)
+    add_unseen(reasons, release)
     if innocent is None and lacking is None:
-        case.add("incomplete", "the attacks have not been run on this candidate", "Run the audit again.")
+        reasons.add("incomplete", "the attacks have not been run on this candidate", "Run the audit again.")
     if innocent is not None:
-        if not validity.passed:
-            case.add(
-                "inconclusive",
-                _invalid(validity),
-                "Find controls from the same source, handled in the same way as the members.",
-            )
-        _judge_leaks(case, attacks, policy)
+        add_invalid(reasons, validity)
+        add_leaks(reasons, attacks, policy)
         if lacking is None:
-            _judge_power(case, attacks, policy)
-            _judge_artifacts(case, release, attacks)
-    _judge_rules(case, [rule for rule in told if rule not in first], steps)
-    verdict = case.verdict
+            add_power(reasons, attacks, policy)
+            add_artifacts(reasons, release, attacks)
+    add_rules(reasons, [rule for rule in told if rule not in first], steps)
+    verdict = reasons.verdict
     return ReleaseRecord(
         name=release.name,
         verdict=verdict,
-        sentence=sentence(verdict, case.reasons, rules, attacks, policy, facts),
-        reasons=case.ordered(),
-        next_steps=tuple(case.next_steps),
+        sentence=sentence(verdict, reasons.by_verdict, rules, attacks, policy, facts),
+        reasons=reasons.ordered(),
+        next_steps=tuple(reasons.next_steps),
         claim=release.claim,
         images=release.images,
         size=release.size,
@@ -243,19 +149,6 @@ def _judge_release(
         utility=release.utility,
         rules=tuple(rules),
     )
-
-
-def _invalid(validity: Validity) -> str:
-    parts = []
-    if validity.blind_baseline is not None and not validity.blind_baseline.passed:
-        parts.append(
-            "a classifier that never saw the release tells members from controls "
-            f"(AUC {validity.blind_baseline.auc.estimate:.2f}, p = {validity.blind_baseline.p:.2g})"
-        )
-    failed = [check.attack for check in validity.fresh if not check.passed]
-    if failed:
-        parts.append(f"{' and '.join(failed)} tells them apart by images of strangers")
-    return "members and controls differ even where nothing leaks: " + "; ".join(parts)
 
 
 def _validity(evidence: AuditEvidence) -> Validity:
@@ -279,25 +172,30 @@ def judge(evidence: AuditEvidence, policy: Policy, today: datetime.date | None =
     today: the day that waivers and reviews are held against; None: this one. Without these it moves nothing.
     """
     day = today or datetime.date.today()
-    parts = selection.split(evidence, policy)
-    record = _judged(evidence if parts is None else parts.choosing, policy, day)
+    record = _judged(evidence, policy, day)
     if len(record.releases) == 1:
         return record
-    chosen = selection.best(record)
-    if parts is None or chosen is None:
-        record = selection.unconfirmed(record)
-    else:
-        held_back = parts.confirming.facts.data
-        second = _judged(selection.only(parts.confirming, chosen), policy, day)
-        record = selection.chosen_and_confirmed(record, second, held_back.scored_controls + held_back.scored_fresh)
+    record, chosen = _with_selection(evidence, record, policy, day)
     verdict = worst(release.verdict for release in record.releases)
     told = next(one for one in record.releases if (one.name == chosen if verdict == "pass" else one.verdict == verdict))
     count = len(record.releases)
-    start = (
-        f"All {count} candidates pass; of the chosen one" if verdict == "pass" else f"Of {count} candidates the worst"
-    )
-    update = {"verdict": verdict, "sentence": f"{start}: {told.sentence}", "data": evidence.facts.data}
-    return record.model_copy(update=update)
+    start = f"All {count} candidates pass; the chosen one" if verdict == "pass" else f"Of {count} candidates the worst"
+    return record.model_copy(update={"verdict": verdict, "sentence": f"{start}: {told.sentence}"})
+
+
+def _with_selection(
+    evidence: AuditEvidence, record: AuditRecord, policy: Policy, day: datetime.date
+) -> tuple[AuditRecord, str | None]:
+    """The record with the choice among its candidates, and the name of the chosen one."""
+    parts, used = selection.split(evidence, policy), selection.used_before(evidence)
+    if parts is None or used is not None:
+        return selection.unconfirmed(record, used or selection.TOO_FEW), selection.best(record)
+    chosen = selection.best(record, _judged(parts.choosing, policy, day))
+    if chosen is None:
+        return selection.unconfirmed(record, selection.NONE_PASSES), selection.best(record)
+    data = parts.confirming.facts.data
+    second = _judged(selection.only(parts.confirming, chosen), policy, day)
+    return selection.chosen_and_confirmed(record, second, data.scored_controls + data.scored_fresh), chosen
 
 
 def _judged(evidence: AuditEvidence, policy: Policy, day: datetime.date) -> AuditRecord:

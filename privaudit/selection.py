@@ -1,8 +1,9 @@
 """Choosing one of several candidates, and confirming the choice on controls that took no part in it.
 
-The best of many candidates on the same suspects looks better than it is. So a third of the controls is held back: all
-candidates are judged without them, the most useful of those that pass is chosen, and it is judged once more with the
-controls that were held back, and with no others.
+The best of many candidates on the same suspects looks better than it is. So a third of the controls is held back: the
+most useful of the candidates that pass without them is chosen, and judged once more with the controls that were held
+back, and with no others. Fewer controls see less: every candidate is judged on all controls too, as if it had come
+alone, and neither the choice nor its confirmation makes that verdict any better.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def _with(evidence: AuditEvidence, kept: list[NDArray[np.bool_]]) -> AuditEviden
             if name == "release fresh":
                 values = values[fresh]
             elif name.endswith(" controls"):
-                values = values[both if name.startswith("plant ") else controls]
+                values = values[both if name.startswith("plant ") and len(values) == len(both) else controls]
             found[name] = values
         return found
 
@@ -85,29 +86,49 @@ def only(evidence: AuditEvidence, name: str) -> AuditEvidence:
     )
 
 
-def best(record: AuditRecord) -> str | None:
-    """Name of the most useful candidate that passes; where utility was not measured, of the one least exposed."""
+def best(record: AuditRecord, choosing: AuditRecord | None = None) -> str | None:
+    """Name of the most useful candidate that passes; where utility was not measured, of the one least exposed.
+
+    record: judged on all controls. choosing: judged on those that were not held back; it must pass there too.
+    """
 
     def merit(release: ReleaseRecord) -> tuple[float, float]:
         useful = -1.0 if release.utility is None else release.utility.synthetic.estimate
         shares = [attack.exposed_share.high for attack in release.attacks if attack.exposed_share is not None]
         return useful, -max(shares, default=1.0)
 
-    passed = [release for release in record.releases if release.verdict == "pass"]
+    passed = [
+        release
+        for release, again in zip(record.releases, (choosing or record).releases, strict=True)
+        if release.verdict == again.verdict == "pass"
+    ]
     return max(passed, key=merit).name if passed else None
 
 
-def unconfirmed(record: AuditRecord) -> AuditRecord:
-    """The record of several candidates none of which was judged on controls of its own."""
+def unconfirmed(record: AuditRecord, why: str) -> AuditRecord:
+    """The record of several candidates none of which was judged on controls of its own. why: a clause."""
     count, chosen = len(record.releases), best(record)
     sentence = (
         "None of the candidates passes: there is nothing to choose."
         if chosen is None
-        else f"Selected among {count} candidates, not confirmed: there are too few controls to hold a third of them "
-        "back. Audit the one you choose again, with controls that were not used before."
+        else f"Selected among {count} candidates, not confirmed: {why}. Audit the one you choose again, with controls "
+        "that were not used before."
     )
     found = SelectionRecord(candidates=count, chosen=chosen, confirmed=None, held_back_controls=0, sentence=sentence)
     return _told(record, found, {})
+
+
+TOO_FEW = "there are too few controls to hold a third of them back"
+NONE_PASSES = "no candidate passes without the controls that were held back"
+
+
+def used_before(evidence: AuditEvidence) -> str | None:
+    """Why no controls are unused, where other candidates of these members were audited before."""
+    earlier = int(evidence.facts.manifest.get("earlier_audits_of_these_members", 0))
+    if earlier == 0:
+        return None
+    number = "another candidate" if earlier == 1 else f"{earlier:,} other candidates"
+    return f"{number} of these members had been audited before, so that no controls are unused"
 
 
 def chosen_and_confirmed(record: AuditRecord, confirmation: AuditRecord, held_back: int) -> AuditRecord:

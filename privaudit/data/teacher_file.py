@@ -105,12 +105,14 @@ def read_header(path: Path) -> Header:
     shown = f"teacher: {printable(path.name)}"
     with path.open("rb") as file:
         start = file.read(8)
-        if path.suffix.lower() in _PICKLES or start.startswith(_PICKLE_STARTS):
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        # The length of a header may begin like a pickle; that of a pickle, read as one, is far too large.
+        looks_like_one = start.startswith(_PICKLE_STARTS) and length > min(size - 8, _MOST_HEADER)
+        if path.suffix.lower() in _PICKLES or looks_like_one:
             raise InputError(
                 f"{shown} is a pickle, or named like one; pickles can run code when they are read, so none is. Convert "
                 f"it where you trust it, and give the result: {CONVERT}."
             )
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
         if length > size - 8:
             raise InputError(f"{shown} is no whole safetensors file. Save it again with safetensors.")
         if length > _MOST_HEADER:

@@ -12,6 +12,10 @@ from privaudit.statistics.tally import FALSE_POSITIVE_RATE, win_shares
 from privaudit.statistics.units import ranked_last
 
 DEEP_RATE = 0.001
+SWAPS, DRAWS = 1999, 999
+"""Random swaps of the two runs for a p value, and resamples for an interval."""
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Change:
     p_better: float
 
 
-Sides = tuple[NDArray[np.float64], NDArray[np.float64]]
+Sides = tuple[Floats, Floats]
 """Scores of members and of controls, in the same order of units in both runs."""
 
 
@@ -38,7 +42,7 @@ def auc_change(baseline: Sides, run: Sides) -> Change:
     difference = float(gain[0].mean())
     variance = float(sum(part.var(ddof=1) / len(part) for part in gain))
     error = float(np.sqrt(variance))
-    z = difference / error if error > 0 else 0.0
+    z = difference / error if error > 0 else float(np.sign(difference)) * np.inf if difference else 0.0
     return Change(
         "auc",
         float(before[0].mean()),
@@ -50,32 +54,60 @@ def auc_change(baseline: Sides, run: Sides) -> Change:
     )
 
 
-def _exposed(sides: Sides, rate: float) -> NDArray[np.bool_]:
-    members, controls = sides
-    threshold = np.sort(controls)[::-1][min(int(rate * len(controls)), len(controls) - 1)]
-    exposed: NDArray[np.bool_] = members > threshold
-    return exposed
+def _share(members: Floats, controls: Floats, rate: float) -> float:
+    """Share of members above the threshold that this share of the controls exceeds."""
+    place = len(controls) - 1 - min(int(rate * len(controls)), len(controls) - 1)
+    return float(np.mean(members > np.partition(controls, place)[place]))
 
 
-def exposure_change(baseline: Sides, run: Sides, rate: float = FALSE_POSITIVE_RATE) -> Change:
-    """Difference of the share of members above the threshold of this false positive rate; exact McNemar test.
+def exposure_change(baseline: Sides, run: Sides, rng: np.random.Generator, rate: float = FALSE_POSITIVE_RATE) -> Change:
+    """Difference of the share of members above the threshold of this false positive rate.
 
-    Only members exposed in one run and not in the other tell anything; under equal leakage either way is as likely.
+    The threshold is itself estimated from the controls, and its error moves all members together: tests that take it
+    as known raise false alarms. So p comes from random swaps of the two runs, unit by unit, members and controls alike,
+    after each run's scores became ranks: under equal leakage the runs are exchangeable (a permutation test of matched
+    pairs). The interval comes from resampling members and controls, both runs together; where no member differs it is
+    as wide as so many members leave open.
     """
-    before, after = _exposed(baseline, rate), _exposed(run, rate)
-    worse, better = int(np.sum(after & ~before)), int(np.sum(before & ~after))
-    count, total = worse + better, len(before)
-    difference = (worse - better) / total
-    error = float(np.sqrt(max(0.0, count / total - difference**2) / total))
+    ranks = [_ranks(side) for side in (baseline, run)]
+    values = [_share(*side, rate) for side in ranks]
+    difference = values[1] - values[0]
+    (before, strangers), (after, others) = ranks
+    swapped = np.empty(SWAPS)
+    for place in range(SWAPS):
+        members, controls = rng.random(len(before)) < 0.5, rng.random(len(strangers)) < 0.5
+        swapped[place] = _share(np.where(members, before, after), np.where(controls, strangers, others), rate) - _share(
+            np.where(members, after, before), np.where(controls, others, strangers), rate
+        )
+    low, high = _resampled(ranks[0], ranks[1], rng, rate)
+    least = 1 - 0.025 ** (1 / len(before))
+    tolerance = 0.5 / len(before)
     return Change(
         _name(rate),
-        float(before.mean()),
-        float(after.mean()),
-        difference - 1.96 * error,
-        difference + 1.96 * error,
-        float(stats.binom.sf(worse - 1, count, 0.5)) if count else 1.0,
-        float(stats.binom.sf(better - 1, count, 0.5)) if count else 1.0,
+        values[0],
+        values[1],
+        min(low, difference - least),
+        max(high, difference + least),
+        float((1 + np.sum(swapped >= difference - tolerance)) / (1 + SWAPS)),
+        float((1 + np.sum(swapped <= difference + tolerance)) / (1 + SWAPS)),
     )
+
+
+def _ranks(side: Sides) -> Sides:
+    """Mid-ranks of members and controls among each other: scores of two runs need not be on one scale."""
+    ranks = stats.rankdata(np.concatenate(side))
+    return ranks[: len(side[0])], ranks[len(side[0]) :]
+
+
+def _resampled(baseline: Sides, run: Sides, rng: np.random.Generator, rate: float) -> tuple[float, float]:
+    found = np.empty(DRAWS)
+    for place in range(DRAWS):
+        members, controls = (rng.integers(0, len(part), len(part)) for part in baseline)
+        found[place] = _share(run[0][members], run[1][controls], rate) - _share(
+            baseline[0][members], baseline[1][controls], rate
+        )
+    low, high = np.quantile(found, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def _name(rate: float) -> str:
@@ -83,17 +115,17 @@ def _name(rate: float) -> str:
 
 
 def levels(sides: Sides) -> dict[str, float]:
-    """The values of one run that `changes` compares, by metric."""
+    """The values of one run that `changes` compares, by metric; and the share of members above every control."""
     members, controls = (ranked_last(part) for part in sides)
     rates = [FALSE_POSITIVE_RATE] + ([DEEP_RATE] if len(controls) >= 1 / DEEP_RATE else [])
-    shares = {_name(rate): float(_exposed((members, controls), rate).mean()) for rate in rates}
-    return {"auc": float(win_shares(members, controls).mean()), **shares}
+    shares = {_name(rate): _share(members, controls, rate) for rate in rates}
+    return {"auc": float(win_shares(members, controls).mean()), **shares, "r0": _share(members, controls, 0.0)}
 
 
-def changes(baseline: Sides, run: Sides) -> list[Change]:
+def changes(baseline: Sides, run: Sides, rng: np.random.Generator) -> list[Change]:
     """AUC, exposure at 1 % and, with at least 1,000 controls, at 0.1 % false positives."""
     pairs = [(ranked_last(members), ranked_last(controls)) for members, controls in (baseline, run)]
-    found = [auc_change(pairs[0], pairs[1]), exposure_change(pairs[0], pairs[1])]
+    found = [auc_change(pairs[0], pairs[1]), exposure_change(pairs[0], pairs[1], rng)]
     if len(pairs[0][1]) >= 1 / DEEP_RATE:
-        found.append(exposure_change(pairs[0], pairs[1], DEEP_RATE))
+        found.append(exposure_change(pairs[0], pairs[1], rng, DEEP_RATE))
     return found

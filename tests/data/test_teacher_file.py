@@ -105,6 +105,13 @@ def test_pickles_are_refused_and_their_conversion_is_told(tmp_path: Path, name: 
         read_teacher(tmp_path / name, "mlp", SIZE, 3)
 
 
+def test_a_header_whose_length_begins_like_a_pickle_is_read(tmp_path: Path) -> None:
+    """A length of 640 bytes is the bytes 80 02: those of a pickle of protocol 2."""
+    header = json.dumps({"one": ONE}).encode().ljust(640)
+    (tmp_path / "t.safetensors").write_bytes(raw(header, bytes(8)))
+    assert read_header(tmp_path / "t.safetensors").shapes == {"one": (2,)}
+
+
 def test_the_conversion_that_is_told_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from privaudit.data.teacher_file import CONVERT
 
