@@ -9,8 +9,9 @@ import pytest
 from audit_examples import DEMO, FLOATS, changed, clean_scores, evidence_of, only_plants
 
 from privaudit.evidence import AuditEvidence
-from privaudit.judgement import judge, worst
+from privaudit.judgement import judge
 from privaudit.policy import Policy, load_policy
+from privaudit.reasons import worst
 from privaudit.record import BlindBaseline, Estimate, IdenticalPair, ScanFinding, Verdict
 
 REQUIRED = ("nearest-copy", "density-ratio")

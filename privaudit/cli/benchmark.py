@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from privaudit.grid.configuration import Grid
     from privaudit.grid.record import Cell, GridRecord
     from privaudit.policy import Policy
-    from privaudit.record import AuditRecord
     from privaudit.runs import RunFolder
 
 RECORD = "benchmark.json"
@@ -140,7 +139,7 @@ def _seed(
     folder = places.out / "private" / f"seed-{seed}-{key_of(facts)[:8]}"
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with in_use(store.root), open_run(folder, facts) as run:
-        finished = _finished(run, rules, set(engines))
+        finished = _finished(run, set(engines))
         failed: dict[str, str] = {}
         if finished is None:
             made = {}
@@ -154,12 +153,10 @@ def _seed(
             if not made:
                 raise InputError(f"No candidate could be made. {next(iter(failed.values()))}")
             evidence = collect(replace(plan, candidates=list(made.values())), rules, store, announce)
-            finished = evidence, judge(evidence, rules)
-            run.keep(*finished)
-    evidence, record = finished
-    found = cells(evidence, record, dict(evidence.facts.manifest["hashes"]["releases"]))
-    return evidence, [
-        *found,
+            run.keep(evidence, judge(evidence, rules))
+            finished = evidence
+    return finished, [
+        *cells(finished, rules),
         *(
             Cell(setting=name, seed=seed, verdict=None, failure=why, release=None, images=0, figures={})
             for name, why in failed.items()
@@ -167,10 +164,9 @@ def _seed(
     ]
 
 
-def _finished(run: RunFolder, rules: Policy, names: set[str]) -> tuple[AuditEvidence, AuditRecord] | None:
-    """What was finished before: evidence on all candidates, judged by the policy of today."""
+def _finished(run: RunFolder, names: set[str]) -> AuditEvidence | None:
+    """What was finished before: evidence on all candidates."""
     from privaudit import evidence as evidence_files
-    from privaudit.judgement import judge
 
     try:
         found = evidence_files.load(run.evidence)
@@ -178,20 +174,21 @@ def _finished(run: RunFolder, rules: Policy, names: set[str]) -> tuple[AuditEvid
         return None
     complete = names == {release.name for release in found.facts.releases}
     crashed = any(attack.failure is not None for release in found.facts.releases for attack in release.attacks)
-    return (found, judge(found, rules)) if complete and not crashed else None
+    return found if complete and not crashed else None
 
 
 def _assembled(
     grid: Grid, rules: Policy, cells: list[Cell], seeds: dict[int, AuditEvidence], earlier: GridRecord | None
 ) -> GridRecord:
-    from privaudit.grid.comparison import against, lines
+    from privaudit.grid.comparison import ALPHA, against, lines
     from privaudit.grid.record import GridRecord
 
     table = {(cell.setting, cell.seed): cell for cell in cells}
     first = next(iter(seeds.values()))
     manifest = first.facts.manifest
     members = min(evidence.facts.data.scored_members for evidence in seeds.values())
-    found, noise = lines(grid, table, members)
+    alpha = ALPHA if earlier is None else ALPHA / 2  # two families of tests share the error rate
+    found, noise = lines(grid, table, members, alpha)
     record = GridRecord(
         baseline=grid.compared_with,
         again=grid.again,
@@ -212,7 +209,7 @@ def _assembled(
     )
     if earlier is None:
         return record
-    return record.model_copy(update={"against": against(record, earlier)})
+    return record.model_copy(update={"against": against(record, earlier, alpha)})
 
 
 def _tell(record: GridRecord, places: Places) -> None:

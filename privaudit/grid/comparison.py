@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 
 from privaudit.errors import InputError
 from privaudit.grid.configuration import Grid
-from privaudit.grid.record import EXPOSED, UTILITY, Cell, Change, Difference, GridRecord, Interval, Line
+from privaudit.grid.record import EXPOSED, UTILITY, Cell, Change, Difference, GridRecord, Interval, Line, Said
 from privaudit.statistics.detection import holm
-from privaudit.statistics.moderated import differences, noise_band, rank_ranges, shown_lower
+from privaudit.statistics.moderated import differences, level, noise_band, rank_ranges, shown_lower
 
 ALPHA = 0.05
+
+FEWEST_SEEDS_FOR_LESS = 5
+"""Seeds with fewer of which nothing is called less leaky: an engine that memorises in rare seeds would look so."""
 
 Table = Mapping[tuple[str, int], Cell]
 Floats = NDArray[np.float64]
@@ -26,10 +29,10 @@ def complete(table: Table, names: Sequence[str], seeds: Sequence[int]) -> list[s
     ]
 
 
-def lines(grid: Grid, table: Table, members: int) -> tuple[tuple[Line, ...], dict[str, float]]:
+def lines(grid: Grid, table: Table, members: int, alpha: float = ALPHA) -> tuple[tuple[Line, ...], dict[str, float]]:
     """A line for every setting that is complete, and the noise band of every figure.
 
-    members: how many were scored; a share of them moves in steps of one.
+    members: how many were scored; a share of them moves in steps of one. alpha: error rate of all that is shown.
     Raises InputError where the baseline, or its repeat, is not complete.
     """
     names = complete(table, grid.names(), grid.seeds)
@@ -46,7 +49,9 @@ def lines(grid: Grid, table: Table, members: int) -> tuple[tuple[Line, ...], dic
     base, again = names.index(grid.compared_with), names.index(grid.again)
     noise = {figure: noise_band(found[again] - found[base], len(grid.seeds)) for figure, found in values.items()}
     others = [name for name in names if name not in (grid.compared_with, grid.again)]
-    told = _differences(values, noise, resolution, base, [names.index(name) for name in others], others)
+    rows_of = [names.index(name) for name in others]
+    gains = {figure: found[rows_of] - found[base] for figure, found in values.items()}
+    told = _told(gains, noise, resolution, others, alpha) if others else {}
     settings = [name for name in names if name != grid.again]
     rows = [names.index(name) for name in settings]
     exposed, useful = (None if figure not in values else values[figure][rows] for figure in (EXPOSED, UTILITY))
@@ -62,7 +67,7 @@ def lines(grid: Grid, table: Table, members: int) -> tuple[tuple[Line, ...], dic
                 synthesizer=engine,
                 settings=given,
                 verdicts={verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))},
-                figures={figure: _interval(found, rows[place]) for figure, found in values.items()},
+                figures={figure: _interval(figure, found[rows[place]], members) for figure, found in values.items()},
                 differences=tuple(told.get(name, ())),
                 leakage_ranks=_range(less_exposed, place),
                 utility_ranks=_range(more_useful, place),
@@ -88,10 +93,19 @@ def _values(table: Table, figure: str, names: Sequence[str], seeds: Sequence[int
     return np.array([[table[name, seed].figures[figure] for seed in seeds] for name in names])
 
 
-def _interval(values: Floats, row: int) -> Interval:
-    found = differences(values)
-    low, high = float(found.low[row]), float(found.high[row])
-    return Interval(estimate=float(found.mean[row]), low=max(0.0, low), high=min(1.0, high))
+def _interval(figure: str, values: Floats, members: int) -> Interval:
+    estimate, low, high = level(values, _least_variance(values, members) if _is_share(figure) else 0.0)
+    return Interval(estimate=estimate, low=max(0.0, low), high=min(1.0, high))
+
+
+def _least_variance(values: Floats, members: int) -> float:
+    """That of a share of so many members; with one more hit and miss, so that none at all is not certain."""
+    share = (values.mean() * members + 1) / (members + 2)
+    return float(share * (1 - share) / members)
+
+
+def _is_share(figure: str) -> bool:
+    return figure == EXPOSED or figure.endswith(" r0") or "tpr" in figure
 
 
 def _range(lower: NDArray[np.bool_] | None, place: int) -> tuple[int, int] | None:
@@ -109,28 +123,11 @@ def _on_frontier(exposed: Floats | None, useful: Floats | None, place: int) -> b
     return not bool(better.any())
 
 
-def _differences(
-    values: Mapping[str, Floats],
-    noise: Mapping[str, float],
-    resolution: float,
-    base: int,
-    rows: Sequence[int],
-    names: Sequence[str],
-) -> dict[str, list[Difference]]:
-    """Every setting against the baseline in every figure; Holm over all of them in each direction."""
-    if not rows:
-        return {}
-    gains = {figure: found[list(rows)] - found[base] for figure, found in values.items()}
-    return _told(gains, noise, resolution, names)
-
-
 def _told(
-    gains: Mapping[str, Floats], noise: Mapping[str, float], resolution: float, names: Sequence[str]
+    gains: Mapping[str, Floats], noise: Mapping[str, float], resolution: float, names: Sequence[str], alpha: float
 ) -> dict[str, list[Difference]]:
-    tests = {
-        figure: differences(rows, resolution if figure == EXPOSED or "tpr" in figure else 0.0)
-        for figure, rows in gains.items()
-    }
+    """What paired differences show of every setting; Holm over all settings and figures in each direction."""
+    tests = {figure: differences(rows, resolution if _is_share(figure) else 0.0) for figure, rows in gains.items()}
     worse = {figure: test.p_below if figure == UTILITY else test.p_above for figure, test in tests.items()}
     better = {figure: test.p_above if figure == UTILITY else test.p_below for figure, test in tests.items()}
     adjusted = [holm([float(p) for side in sides.values() for p in side]) for sides in (worse, better)]
@@ -138,13 +135,14 @@ def _told(
     place = 0
     for figure, test in tests.items():
         for row, name in enumerate(names):
-            mean = float(test.mean[row])
-            beyond = abs(mean) > noise[figure]
-            words = ("worse", "better") if figure == UTILITY else ("leakier", "less leaky")
-            verdict = next(
-                (word for word, side in zip(words, adjusted, strict=True) if side[place] <= ALPHA and beyond),
-                "no difference shown",
-            )
+            mean, gain = float(test.mean[row]), gains[figure][row]
+            steady = len(gain) >= FEWEST_SEEDS_FOR_LESS and bool((gain < 0).all())
+            verdict: Said = "no difference shown"
+            if abs(mean) > noise[figure]:
+                if adjusted[0][place] <= alpha:
+                    verdict = "worse" if figure == UTILITY else "leakier"
+                elif adjusted[1][place] <= alpha and (figure == UTILITY or steady):
+                    verdict = "better" if figure == UTILITY else "less leaky"
             found[name].append(
                 Difference(
                     figure=figure,
@@ -159,7 +157,7 @@ def _told(
     return found
 
 
-def against(record: GridRecord, earlier: GridRecord) -> tuple[Change, ...]:
+def against(record: GridRecord, earlier: GridRecord, alpha: float = ALPHA) -> tuple[Change, ...]:
     """Every setting against itself in an earlier benchmark of the same images.
 
     Raises InputError where the two cannot be compared: other data, seeds, attacks, effort, policy or settings.
@@ -188,11 +186,18 @@ def against(record: GridRecord, earlier: GridRecord) -> tuple[Change, ...]:
         for figure in figures
     }
     noise = {figure: max(record.noise[figure], earlier.noise[figure]) for figure in figures}
-    told = _told(gains, noise, 1 / max(1, int(record.facts["members"])), names)
+    told = _told(gains, noise, 1 / max(1, int(record.facts["members"])), names, alpha)
     return tuple(Change(setting=name, difference=one) for name in names for one in told[name])
 
 
+def failing(record: GridRecord) -> tuple[str, ...]:
+    """Settings that fail the policy with more seeds than the baseline does."""
+    fails = {line.name: line.verdicts.get("fail", 0) for line in record.lines}
+    return tuple(name for name, count in fails.items() if count > fails[record.baseline])
+
+
 def is_worse(record: GridRecord) -> bool:
-    """Whether a setting is shown to be leakier than the baseline, or than itself in the earlier benchmark."""
+    """Whether a setting fails more often than the baseline, or is shown to be leakier than it or than before."""
     mine = [one for line in record.lines for one in line.differences]
-    return any(one.verdict == "leakier" for one in (*mine, *(change.difference for change in record.against or ())))
+    leakier = any(one.verdict == "leakier" for one in (*mine, *(change.difference for change in record.against or ())))
+    return leakier or bool(failing(record))

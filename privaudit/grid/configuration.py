@@ -22,7 +22,7 @@ class Grid(Settings):
     """Synthesis settings that are compared on the same images, seed by seed."""
 
     schema_: Literal[1] = Field(1, alias="schema", description="version of this format")
-    data: Data = Field(description="where the images are, as in audit.yaml; a 'source' is split anew for every seed")
+    data: Data = Field(description="'source' and 'split' as in audit.yaml; dealt anew for every seed")
     synthesizer: str = Field(description="the engine (see: privaudit plugins)")
     common: dict[str, Any] = Field(default_factory=dict, description="what all settings of this engine share")
     settings: dict[str, dict[str, Any]] = Field(
@@ -60,6 +60,11 @@ class Grid(Settings):
                     f"'{known[same]}' and '{name}'"
                 )
             known[same] = name
+        if self.data.split is None:
+            raise ValueError(
+                "a benchmark needs 'source' and 'split' in its data: every seed deals the images anew, or one lucky "
+                "split would look like an effect of the settings"
+            )
         if self.baseline is not None and self.baseline not in self.settings:
             raise ValueError(f"the baseline '{self.baseline}' is none of the settings: {', '.join(self.settings)}")
         if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from privaudit.evidence import AuditEvidence
+from privaudit.evidence import AuditEvidence, ReleaseFacts
 from privaudit.findings import arm_scores
 from privaudit.grid.record import EXPOSED, UTILITY, Cell
+from privaudit.judgement import judge
+from privaudit.policy import Policy
 from privaudit.record import AuditRecord
+from privaudit.selection import only
 from privaudit.statistics.paired import levels
 
 TPR = "tpr_at_1pct_fpr"
 
 
-def cells(evidence: AuditEvidence, record: AuditRecord, digests: dict[str, str]) -> list[Cell]:
-    """One cell for every candidate of a run. digests: of the released images, by candidate."""
+def cells(evidence: AuditEvidence, rules: Policy) -> list[Cell]:
+    """One cell for every candidate of a run, each judged as if it had come alone."""
+    digests = evidence.facts.manifest["hashes"]["releases"]
     return [
-        _cell(evidence, record, place, digests[release.name]) for place, release in enumerate(evidence.facts.releases)
+        _cell(evidence, release, judge(only(evidence, release.name), rules), str(digests[release.name]))
+        for release in evidence.facts.releases
     ]
 
 
-def _cell(evidence: AuditEvidence, record: AuditRecord, place: int, digest: str) -> Cell:
-    facts, judged = evidence.facts.releases[place], record.releases[place]
+def _cell(evidence: AuditEvidence, facts: ReleaseFacts, record: AuditRecord, digest: str) -> Cell:
     figures: dict[str, float] = {}
     failed = [attack.name for attack in facts.attacks if attack.failure is not None]
     for attack in facts.attacks:
@@ -35,11 +39,11 @@ def _cell(evidence: AuditEvidence, record: AuditRecord, place: int, digest: str)
         figures[UTILITY] = facts.utility.synthetic.estimate
     failure = f"{' and '.join(failed)} did not finish" if failed else None
     if not evidence.facts.attacked:
-        failure = judged.sentence
+        failure = record.sentence
     return Cell(
         setting=facts.name,
         seed=evidence.facts.seed,
-        verdict=judged.verdict,
+        verdict=record.verdict,
         failure=failure,
         release=digest,
         images=facts.images,

@@ -14,7 +14,7 @@ SCHEMA = 1
 UTILITY, EXPOSED = "accuracy", "exposed"
 """Figures that no single attack gives: accuracy of students, and the strongest attack's share of members."""
 
-Said = Literal["leakier", "less leaky", "no difference shown"]
+Said = Literal["leakier", "less leaky", "worse", "better", "no difference shown"]
 
 
 class Cell(Settings):
@@ -22,12 +22,13 @@ class Cell(Settings):
 
     setting: str
     seed: int
-    verdict: Verdict | None = Field(description="under the policy; None: the candidate could not be made")
+    verdict: Verdict | None = Field(description="under the policy, judged alone; None: it could not be made")
     failure: str | None = Field(None, description="why it could not be made or audited")
     release: str | None = Field(description="hash of the released images")
     images: int
     figures: dict[str, float] = Field(
-        description="by 'ATTACK METRIC', 'exposed' (the largest share at 1 % false accusations) and 'accuracy'"
+        description="by 'ATTACK METRIC' (r0: share of members above every control), 'exposed' (the largest share at "
+        "1 % false accusations) and 'accuracy'"
     )
 
 
@@ -47,7 +48,7 @@ class Difference(Settings):
     low: float
     high: float
     p_leakier: float = Field(description="one-sided; for accuracy: that it is lower")
-    verdict: Said | Literal["worse", "better"] = Field(
+    verdict: Said = Field(
         description="after Holm over all settings and figures, and beyond the noise band; worse and better: accuracy"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from privaudit.grid.comparison import failing
 from privaudit.grid.record import EXPOSED, UTILITY, Difference, GridRecord, Interval, Line
 from privaudit.reporting.drawing import Plot
 from privaudit.reporting.files import write_atomic
@@ -16,6 +17,7 @@ _METRICS = {
     "auc": "chance that a member is ranked above a control (0.5: no leak)",
     "tpr_at_1pct_fpr": "members found at 1 % false accusations",
     "tpr_at_0_1pct_fpr": "members found at 0.1 % false accusations",
+    "r0": "members above every control",
 }
 _SHOWN = ("leakier", "less leaky", "worse", "better")
 
@@ -32,6 +34,10 @@ def headline(record: GridRecord) -> str:
         )
         if names
     ]
+    fails = {line.name: line.verdicts.get("fail", 0) for line in record.lines}
+    if failing(record):
+        told = (f"{name} in {fails[name]} of {len(record.seeds)} seeds" for name in failing(record))
+        parts.insert(0, f"Fails the policy: {', '.join(told)} ('{record.baseline}' in {fails[record.baseline]})")
     shown = ". ".join(parts) or f"No difference from '{record.baseline}' was shown"
     changed = sorted({change.setting for change in record.against or () if change.difference.verdict == "leakier"})
     if record.against is not None:
@@ -94,9 +100,13 @@ def notes(record: GridRecord) -> list[str]:
         f"The noise band is what '{record.again}', the baseline made once more from other random numbers, differs by: "
         "in 95 % of trials identical settings stay within it. A difference is called shown where it lies beyond the "
         "band and is significant at 5 % after Holm's correction over all settings and figures.",
-        "Intervals borrow what the settings have in common (Smyth 2004). With few seeds a setting that is far noisier "
-        "than the others has intervals that are too short: simulated with three seeds, those of a setting five times "
-        "as noisy as twelve others miss in 13 % instead of 5 %.",
+        "Verdicts are those of each candidate alone under the policy. A setting that fails with more seeds than the "
+        "baseline counts as leakier for the exit code, whatever the averages show.",
+        "Intervals of differences borrow what the settings have in common (Smyth 2004). With few seeds a setting that "
+        "is far noisier than the others has intervals that are too short, and is called leakier too often: simulated "
+        "with three seeds, intervals of a setting five times as noisy as twelve others miss in 13 % instead of 5 %, "
+        "and where a quarter of the settings are, some one is wrongly called leakier in 12 %. Nothing is called less "
+        "leaky with fewer than five seeds, or unless every seed says so.",
         "Ranks are ranges: all places that the comparisons of all pairs leave open.",
         "A benchmark compares. It is no verdict on a release: audit the candidate that you choose with "
         "'privaudit run', with controls that were not used here.",

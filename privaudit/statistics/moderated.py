@@ -63,15 +63,18 @@ def _trigamma_inverse(value: float) -> float:
     )
 
 
-def differences(values: Floats, resolution: float = 0.0) -> Differences:
+def differences(values: Floats, resolution: float = 0.0, most: float = np.inf) -> Differences:
     """Mean of each row of paired differences, [settings, repeats], against zero; t tests with moderated variances.
 
     resolution: smallest step that a value can take; no standard deviation is believed below half of it.
-    Raises ValueError for fewer than two repeats.
+    most: degrees of freedom that all rows together have, where they are not independent of each other.
+    Raises ValueError for fewer than two repeats, and for values that are no numbers.
     """
     count = values.shape[1]
     if count < 2:
         raise ValueError("differences need at least two repeats")
+    if not np.isfinite(values).all():
+        raise ValueError("differences need numbers")
     mean = values.mean(axis=1)
     raw = values.var(axis=1, ddof=1)
     floor = max((resolution / 2) ** 2, _SMALLEST * float(np.median(raw)), 1e-24)
@@ -83,11 +86,21 @@ def differences(values: Floats, resolution: float = 0.0) -> Differences:
         freedom = prior.freedom + count - 1
         moderated = (prior.freedom * prior.variance + (count - 1) * variances) / freedom
     # The common variance is itself estimated: it cannot be worth more than all the repeats together.
-    freedom = min(freedom, float(len(mean) * (count - 1)))
+    freedom = min(freedom, float(len(mean) * (count - 1)), most)
     error = np.sqrt(np.maximum(moderated, variances) / count)
     reach = stats.t.ppf(0.975, freedom) * error
     ratio = mean / error
     return Differences(mean, mean - reach, mean + reach, stats.t.sf(ratio, freedom), stats.t.cdf(ratio, freedom))
+
+
+def level(values: Floats, least_variance: float = 0.0) -> tuple[float, float, float]:
+    """Mean of one setting's values, [repeats], with a 95 % t interval: repeats share much, so none borrows from others.
+
+    least_variance: of a single value; a figure that does not move proves no certainty.
+    """
+    error = float(np.sqrt(max(float(values.var(ddof=1)), least_variance) / len(values)))
+    reach = float(stats.t.ppf(0.975, len(values) - 1)) * error
+    return float(values.mean()), float(values.mean()) - reach, float(values.mean()) + reach
 
 
 def noise_band(repeats: Floats, count: int) -> float:
@@ -111,7 +124,8 @@ def shown_lower(values: Floats, resolution: float = 0.0, level: float = 0.05) ->
     if count < 2:
         return lower
     first, second = np.triu_indices(count, 1)
-    found = differences(values[second] - values[first], resolution)
+    most = float((count - 1) * (values.shape[1] - 1))
+    found = differences(values[second] - values[first], resolution, most)
     p_values = np.array(holm([*found.p_above.tolist(), *found.p_below.tolist()]))
     lower[first, second] = p_values[: len(first)] <= level
     lower[second, first] = p_values[len(first) :] <= level

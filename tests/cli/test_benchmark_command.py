@@ -9,12 +9,13 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from engine_examples import install
 from processes import assert_one_sentence, command, environment, run, write_small_audit
 
 GRID = """
-data: {{members: members.npz, controls: controls.npz}}
+data: {{source: all.npz, split: {{members: 50, controls: 90, fresh: 30, reference: 30}}}}
 synthesizer: toy
 common: {{each: 12, log: {log}}}
 settings:
@@ -29,6 +30,9 @@ utility: false
 def prepare(folder: Path, settings: dict[str, str], each_seconds: float = 0.0) -> dict[str, str]:
     """Data, policy and grid; returns the environment in which the engine is found."""
     write_small_audit(folder)
+    parts = [np.load(folder / f"{name}.npz") for name in ("members", "controls")]
+    images, labels = (np.concatenate([part[key] for part in parts]) for key in ("images", "labels"))
+    np.savez(folder / "all.npz", images=images, labels=labels)
     write_grid(folder, settings, each_seconds)
     return {"PYTHONPATH": install(folder / "plugin")}
 

@@ -17,7 +17,7 @@ AUC = "nearest-copy auc"
 def grid_of(names: tuple[str, ...], seeds: int = 5) -> Grid:
     return Grid.model_validate(
         {
-            "data": {"members": "m", "controls": "c"},
+            "data": {"source": "all", "split": {"members": 1, "controls": 2, "fresh": 1, "reference": 1}},
             "synthesizer": "toy",
             "settings": {name: {"each": place + 1} for place, name in enumerate(names)},
             "seeds": list(range(seeds)),

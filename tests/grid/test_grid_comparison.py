@@ -7,8 +7,9 @@ import pytest
 from grid_examples import AUC, grid_of, record_of, table_of
 
 from privaudit.errors import InputError
-from privaudit.grid.comparison import against, is_worse
+from privaudit.grid.comparison import against, failing, is_worse
 from privaudit.grid.record import EXPOSED, UTILITY, Cell
+from privaudit.reporting.grid_view import headline
 
 NAMES = ("base", "leaky", "useful", "poor")
 MEANS = {
@@ -28,6 +29,44 @@ def test_what_differs_is_shown_and_what_does_not_is_not() -> None:
     assert said["useful"] == {EXPOSED: "no difference shown", AUC: "no difference shown", UTILITY: "better"}
     assert said["poor"] == {EXPOSED: "leakier", AUC: "leakier", UTILITY: "worse"}
     assert is_worse(record)
+
+
+def test_less_leaky_needs_five_seeds_that_all_say_so() -> None:
+    means = {"base": MEANS["leaky"], "safer": MEANS["base"]}
+    for seeds, expected in ((5, "less leaky"), (4, "no difference shown")):
+        grid = grid_of(("base", "safer"), seeds)
+        record = record_of(grid, table_of(grid, means))
+        assert {one.verdict for one in record.lines[1].differences if one.figure != UTILITY} == {expected}
+    grid = grid_of(("base", "safer"))
+    table = dict(table_of(grid, means, noise=0.0001))
+    cell = table["safer", 3]
+    table["safer", 3] = cell.model_copy(update={"figures": {**cell.figures, EXPOSED: 0.2}})
+    record = record_of(grid, table)
+    assert [one.verdict for one in record.lines[1].differences if one.figure == EXPOSED] == ["no difference shown"]
+
+
+def test_a_setting_that_fails_the_policy_counts_as_worse_whatever_the_averages_show() -> None:
+    grid = grid_of(("base", "other"))
+    table = dict(table_of(grid, {"base": MEANS["base"], "other": MEANS["base"]}))
+    assert not is_worse(record_of(grid, table))
+    table["other", 2] = table["other", 2].model_copy(update={"verdict": "fail"})
+    record = record_of(grid, table)
+    assert failing(record) == ("other",)
+    assert is_worse(record)
+    assert "Fails the policy: other in 1 of 5 seeds ('base' in 0)" in headline(record)
+
+
+def test_no_share_is_certain() -> None:
+    """No member exposed with any seed: the interval still has the width that so many members leave open."""
+    grid = grid_of(("base", "other"))
+    table = {
+        place: cell.model_copy(update={"figures": {**cell.figures, EXPOSED: 0.0}})
+        for place, cell in table_of(grid, {"base": MEANS["base"], "other": MEANS["base"]}).items()
+    }
+    interval = record_of(grid, table).lines[0].figures[EXPOSED]
+    share = 1 / 2002
+    assert interval.low == 0
+    assert interval.high == pytest.approx(2.776 * np.sqrt(share * (1 - share) / 2000 / 5), rel=1e-3)
 
 
 def test_means_are_paired() -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from privaudit.errors import InputError
 from privaudit.grid.configuration import Grid, load_grid
 
-DATA = {"members": "m", "controls": "c"}
+DATA = {"source": "all", "split": {"members": 1, "controls": 2, "fresh": 1, "reference": 1}}
 
 
 def grid(**changes: Any) -> Grid:
@@ -56,11 +57,10 @@ def test_the_baseline_is_made_twice_from_other_random_numbers() -> None:
         ({"settings": {"base": {}, "BASE": {}}}, "name of its own"),
         ({"settings": {"a/b": {}}}, "not usable"),
         ({"settings": {}}, "at least one"),
+        ({"data": {"members": "m", "controls": "c"}}, "needs 'source' and 'split'"),
     ],
 )
 def test_what_is_refused(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
-    import yaml
-
     given = {"data": DATA, "synthesizer": "bn-matching", "settings": {"base": {}}} | changes
     path = tmp_path / "grid.yaml"
     path.write_text(yaml.safe_dump(given))
@@ -77,9 +77,11 @@ def test_an_unknown_key_is_refused_with_a_suggestion(tmp_path: Path) -> None:
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     path = tmp_path / "grid.yaml"
-    path.write_text("data: {members: m, controls: c}\nsynthesizer: toy\nsettings: {base: }\npolicy: mine.yaml\n")
+    path.write_text(
+        yaml.safe_dump({"data": DATA, "synthesizer": "toy", "settings": {"base": None}, "policy": "mine.yaml"})
+    )
     found = load_grid(path)
-    assert found.data.members == str(tmp_path / "m")
+    assert found.data.source == str(tmp_path / "all")
     assert found.policy == str(tmp_path / "mine.yaml")
 
 

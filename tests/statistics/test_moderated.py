@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from privaudit.statistics.detection import holm
-from privaudit.statistics.moderated import differences, noise_band, prior_of, rank_ranges, shown_lower
+from privaudit.statistics.moderated import differences, level, noise_band, prior_of, rank_ranges, shown_lower
 
 
 def test_one_row_is_the_paired_t_test() -> None:
@@ -63,9 +63,18 @@ def test_more_is_never_claimed_than_the_row_alone_allows(rows: int, count: int, 
     assert ((found.low <= found.mean) & (found.mean <= found.high)).all()
 
 
-def test_two_repeats_are_the_least() -> None:
+def test_what_cannot_be_compared() -> None:
     with pytest.raises(ValueError, match="two repeats"):
         differences(np.zeros((3, 1)))
+    with pytest.raises(ValueError, match="numbers"):
+        differences(np.array([[0.1, np.nan]]))
+
+
+def test_levels_have_plain_intervals() -> None:
+    values = np.array([0.2, 0.3, 0.7])
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert level(values) == pytest.approx((0.4, low, high))
+    assert level(np.zeros(3), 0.01)[2] == pytest.approx(stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3))
 
 
 def test_noise_band_by_hand() -> None:
