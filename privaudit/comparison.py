@@ -9,6 +9,10 @@ from privaudit import seeds
 from privaudit.errors import InputError
 from privaudit.evidence import AuditEvidence, ReleaseFacts
 from privaudit.findings import arm_scores
+from privaudit.judgement import judge
+from privaudit.policy import Policy
+from privaudit.record import Verdict
+from privaudit.selection import only
 from privaudit.statistics.detection import holm
 from privaudit.statistics.paired import Change, changes
 
@@ -39,6 +43,17 @@ def _only_release(evidence: AuditEvidence, name: str | None, which: str) -> Rele
     if name not in names:
         raise InputError(f"The {which} holds the candidates {', '.join(names)}; name one of them.")
     return evidence.facts.releases[names.index(name)]
+
+
+def verdicts(
+    baseline: AuditEvidence, run: AuditEvidence, baseline_name: str | None, run_name: str | None, rules: Policy
+) -> tuple[Verdict, Verdict]:
+    """What each candidate gets, judged alone by the same policy."""
+
+    def judged(side: AuditEvidence, name: str | None, which: str) -> Verdict:
+        return judge(only(side, _only_release(side, name, which).name), rules).verdict
+
+    return judged(baseline, baseline_name, "baseline"), judged(run, run_name, "run")
 
 
 def compare(

@@ -97,15 +97,18 @@ def compare(
     """Is RUN leakier than BASELINE, by more than chance explains?
 
     Two candidates made from the same members, audited with the same data and settings, are compared on the same
-    images. Exit codes: 1 leakier, 0 not shown to be, 2 not comparable.
+    images, and each is judged alone by the policy of RUN: a few exposed members break a rule long before they move an
+    average. Exit codes: 1 leakier, or it fails where the baseline does not, 0 not shown to be, 2 not comparable.
     """
     with errors_as_sentences():
-        from privaudit.runs import load_run
+        from privaudit.runs import RunFolder, load_policy_of, load_run
 
         runs = load_run(baseline)[1], load_run(run)[1]
+        rules = load_policy_of(RunFolder(run))
         from privaudit import comparison
 
         found = comparison.compare(*runs, baseline_name, run_name)
+        before, after = comparison.verdicts(*runs, baseline_name, run_name, rules)
         for part in found.parts:
             change, meaning = part.change, METRICS.get(part.change.metric, part.change.metric)
             interval = f"95 % interval {change.low:+.3f} to {change.high:+.3f}"
@@ -116,10 +119,14 @@ def compare(
             )
         for name in found.left_out:
             typer.echo(f"{name}: not compared, for it did not finish in both runs")
+        typer.echo(f"verdict by the policy of the run ({rules.name}): baseline {before}, run {after}")
         verdicts = {part.verdict for part in found.parts}
-        worse = "worse" in verdicts
-        if worse:
+        fails = after == "fail" != before
+        worse = "worse" in verdicts or fails
+        if "worse" in verdicts:
             typer.echo("LEAKIER: the run gives away more than the baseline.")
+        elif fails:
+            typer.echo("FAILS: the run breaks a rule of the policy that the baseline keeps. See its report.")
         elif "better" in verdicts:
             typer.echo(
                 "LESS LEAKY: the run gives away less than the baseline. Whether it may be published: see its report."

@@ -92,6 +92,8 @@ def test_compare(runs: Path) -> None:
     assert leakier.returncode == 1
     assert leakier.stdout.endswith("LEAKIER: the run gives away more than the baseline.\n")
     assert "density-ratio: not compared, for it did not finish in both runs" in leakier.stdout
+    assert "verdict by the policy of the run (small): baseline" in leakier.stdout
+    assert ", run fail\n" in leakier.stdout
     better = finished(run(runs, "compare", "leaky", "clean"))
     assert better.returncode == 0
     assert "LESS LEAKY" in better.stdout
@@ -99,6 +101,19 @@ def test_compare(runs: Path) -> None:
     assert same.returncode == 0
     assert "NO DIFFERENCE SHOWN" in same.stdout
     assert finished(run(runs, "compare", "clean", "leaky", "--no-fail")).returncode == 0
+
+
+def test_a_run_that_fails_where_the_baseline_does_not(runs: Path, tmp_path: Path) -> None:
+    """A single identical copy moves no average."""
+    for name in ("clean", "copied"):
+        shutil.copytree(runs / "clean", tmp_path / name)
+    path = tmp_path / "copied/private/evidence/evidence.json"
+    facts = json.loads(path.read_text())
+    facts["releases"][0]["identical"] = [{"id": "m-000001", "release_id": "r-000002"}]
+    path.write_text(json.dumps(facts))
+    done = finished(run(tmp_path, "compare", "clean", "copied"))
+    assert done.returncode == 1
+    assert done.stdout.endswith("FAILS: the run breaks a rule of the policy that the baseline keeps. See its report.\n")
 
 
 @pytest.mark.parametrize(
