@@ -10,7 +10,7 @@ COPY := build/check
 
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test test-slow check clean
+.PHONY: demo test test-slow check docs clean
 
 demo: $(VENV)/.installed
 	rm -rf demo
@@ -31,6 +31,10 @@ check: $(VENV)/.installed-test
 	cd $(COPY) && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache \
 		privaudit tests benchmarks
 
+# The site, in build/docs; building it needs no network once the packages are there.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -f docs/mkdocs.yml
+
 # What was made from the sources. .venv stays (delete it to start anew), and so does .privaudit, the store.
 clean:
 	rm -rf build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -47,4 +51,8 @@ $(VENV)/.installed: pyproject.toml setup.py | $(BIN)/pip
 
 $(VENV)/.installed-test: pyproject.toml setup.py | $(BIN)/pip
 	$(PIP_INSTALL) -e '.[test]'
+	touch $(VENV)/.installed $@
+
+$(VENV)/.installed-docs: pyproject.toml setup.py | $(BIN)/pip
+	$(PIP_INSTALL) -e '.[docs]'
 	touch $(VENV)/.installed $@

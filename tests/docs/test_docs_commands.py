@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import page_blocks
 import pytest
@@ -14,7 +15,7 @@ from page_data import PREPARE
 _ENDED = 600
 
 
-def _pages() -> list[object]:
+def _pages() -> list[Any]:
     found = []
     for page in page_blocks.names():
         if "```console" in page_blocks.text(page):

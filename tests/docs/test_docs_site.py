@@ -10,10 +10,12 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urldefrag, urlparse
 
 import page_blocks
 import pytest
+from pydantic import BaseModel
 
 OUTSIDE = re.compile(r"https://(arxiv\.org/abs/\d{4}\.\d{4,5}|doi\.org/10\.\d{4,9}/\S+)")
 """What a page may link to outside: permanent addresses of publications."""
@@ -139,7 +141,7 @@ def test_settings_of_every_plugin_are_on_its_page(pages: dict[Path, Page], site:
         group: [name for name, one in installed(group).items() if one.dist and one.dist.name == "privaudit"]
         for group in (ATTACKS, SYNTHESIZERS)
     }
-    kinds = [(f"attacks/{name}.html", attack_class(name)) for name in shipped[ATTACKS]]
+    kinds: list[tuple[str, Any]] = [(f"attacks/{name}.html", attack_class(name)) for name in shipped[ATTACKS]]
     kinds += [(f"engines/{name}.html", synthesizer_class(name)) for name in shipped[SYNTHESIZERS]]
     assert len(kinds) >= 6
     for page, kind in kinds:
@@ -147,6 +149,24 @@ def test_settings_of_every_plugin_are_on_its_page(pages: dict[Path, Page], site:
         for name, field in kind.model_fields.items():
             assert name in words, f"{page}: {name}"
             assert " ".join(str(field.description).split()) in words, f"{page}: {name}"
+
+
+def _keys(schema: dict[str, Any]) -> set[str]:
+    """Names of all properties in a JSON Schema."""
+    objects = [schema, *schema.get("$defs", {}).values()]
+    return {key for one in objects for key in one.get("properties", {})}
+
+
+def test_every_key_of_every_file_is_in_the_reference(pages: dict[Path, Page], site: Path) -> None:
+    from privaudit.record import AuditRecord
+    from privaudit.schemas import SCHEMAS
+
+    files: dict[str, list[type[BaseModel]]] = {"audit-json": [AuditRecord], "files": list(SCHEMAS.values())}
+    for page, models in files.items():
+        words = set(re.split(r"[^\w]+", " ".join(pages[site / "reference" / f"{page}.html"].texts)))
+        keys = set().union(*(_keys(model.model_json_schema(by_alias=True)) for model in models))
+        assert len(keys) > 30
+        assert keys - words == set(), page
 
 
 def test_contracts_are_in_the_reference(pages: dict[Path, Page], site: Path) -> None:
