@@ -63,7 +63,8 @@ def add_leaks(reasons: Reasons, attacks: Sequence[AttackRecord], policy: Policy)
         required = attack.name in policy.required_attacks
         told = "; ".join(attack.reasons)
         if attack.verdict == "fail":
-            step = "Do not publish this candidate. Look at the suspected members, and synthesise with less detail."
+            where = "suspected members" if attack.suspected else "pictures in the evidence edition of the report"
+            step = f"Do not publish this candidate. Look at the {where}, and synthesise with less detail."
             reasons.add("fail", f"{attack.name}: {told}", step)
         elif attack.verdict == "incomplete":
             reasons.add("incomplete", f"{attack.name}: {told}", "Mend the cause and start the same command again.")
