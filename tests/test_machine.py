@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 
@@ -83,9 +84,10 @@ def test_memory_of_this_process_and_its_children(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_memory_grows_with_what_is_held() -> None:
     before = memory_in_use()
-    held = bytearray(os.urandom(1)) * 50_000_000
+    held = mmap.mmap(-1, 50_000_000, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    held[:: mmap.PAGESIZE] = b"1" * len(range(0, 50_000_000, mmap.PAGESIZE))
     after = memory_in_use()
     assert before is not None
     assert after is not None
     assert after - before > 40_000_000
-    del held
+    held.close()

@@ -23,6 +23,10 @@ _HIDDEN, _SHOWN = b"\x1b[?25l", b"\x1b[?25h"
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
+LONG = ("audit", "--demo", "--attacks", "nearest-copy", "--skip", "utility,similarity", "--workers", "0")
+"""Works for seconds after it has shown its first stage."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """What a command wrote to the terminal and to stdout, and its exit status."""
@@ -129,7 +133,7 @@ def test_quiet_draws_nothing(folder: Path) -> None:
 
 
 def test_control_c_leaves_the_terminal_clean_and_tells_how_to_go_on(folder: Path) -> None:
-    seen = on_terminal(folder, *WITHOUT_CONTROLS, "--out", "f", interrupt_at=b"Read as a folder")
+    seen = on_terminal(folder, *LONG, "--out", "f", interrupt_at=b"in all: about")
     assert seen.status == 130
     assert seen.terminal.count(_HIDDEN) == seen.terminal.count(_SHOWN) == 1
     assert seen.lines[-1] == "interrupted. What was finished is kept; start the same command again to go on."
@@ -137,7 +141,7 @@ def test_control_c_leaves_the_terminal_clean_and_tells_how_to_go_on(folder: Path
 
 
 def test_a_run_that_is_asked_to_end_shows_the_cursor(folder: Path) -> None:
-    seen = on_terminal(folder, *WITHOUT_CONTROLS, "--out", "g", interrupt_at=b"Read as a folder", by=signal.SIGTERM)
+    seen = on_terminal(folder, *LONG, "--out", "g", interrupt_at=b"in all: about", by=signal.SIGTERM)
     assert seen.status == -signal.SIGTERM
     assert seen.terminal.endswith(_SHOWN)
 
