@@ -3,8 +3,8 @@
 Each re-split gives five candidates of the same members, audited together: two of unseen images alone, two in which
 1 % of the members are planted mirrored (not the same ones), and one with 5 % blurred. Pairs of equal settings: the
 two clean ones, and the two mirrored ones. Leakier pairs: a clean one against a mirrored, and against the blurred one.
-`compare` sees the rankings of the candidates only: no list of identical copies helps it, and the other arms are not
-run. One line of JSON per re-split is appended to the
+`compare` sees the rankings of the candidates only: no list of identical copies helps it, and the other arms
+and the blind baseline are not run. One line of JSON per re-split is appended to the
 log, so that a stopped run goes on.
 
     python -m benchmarks.compare_pairs --runs 100 --processes 2 --log compare_pairs.jsonl
@@ -35,7 +35,7 @@ from privaudit.policy import load_policy
 from privaudit.release import Release
 from privaudit.store import Store
 
-SIZES = {"members": 1500, "controls": 1800, "release": 1500, "other release": 1500, "fresh": 400, "reference": 700}
+SIZES = {"members": 1200, "controls": 1500, "release": 1200, "other release": 1200, "fresh": 200, "reference": 600}
 ATTACKS: dict[str, dict[str, Any]] = {"nearest-copy": {}, "density-ratio": {}}
 EQUAL = (("clean", "clean again"), ("mirrored", "mirrored again"))
 LEAKIER = (("clean again", "mirrored"), ("clean", "blurred"))
@@ -80,7 +80,8 @@ def one(seed: int) -> dict[str, Any]:
     candidates = [Candidate(name, Release(data.images), data) for name, data in made.items()]
     with tempfile.TemporaryDirectory() as folder:
         plan = Plan(members, candidates, ATTACKS, controls, fresh, reference, seed=seed, kinds=())
-        with patch.object(audit, "Runner", ReleaseArmOnly):
+        without_baseline = patch.object(audit, "_blind_baseline", lambda *_: None)
+        with patch.object(audit, "Runner", ReleaseArmOnly), without_baseline:
             evidence = collect(plan, load_policy("default"), Store(Path(folder)))
     said = {}
     for before, after in (*EQUAL, *LEAKIER):

@@ -12,8 +12,8 @@ from privaudit.statistics.tally import FALSE_POSITIVE_RATE, win_shares
 from privaudit.statistics.units import ranked_last
 
 DEEP_RATE = 0.001
-SWAPS, DRAWS = 1999, 999
-"""Random swaps of the two runs for a p value, and resamples for an interval."""
+DRAWS = 1999
+"""Resamples behind a p value and an interval."""
 
 Floats = NDArray[np.float64]
 
@@ -64,42 +64,12 @@ def exposure_change(baseline: Sides, run: Sides, rng: np.random.Generator, rate:
     """Difference of the share of members above the threshold of this false positive rate.
 
     The threshold is itself estimated from the controls, and its error moves all members together: tests that take it
-    as known raise false alarms. So p comes from random swaps of the two runs, unit by unit, members and controls alike,
-    after each run's scores became ranks: under equal leakage the runs are exchangeable (a permutation test of matched
-    pairs). The interval comes from resampling members and controls, both runs together; where no member differs it is
-    as wide as so many members leave open.
+    as known raise false alarms. So members and controls are drawn again with replacement, the same ones in both runs
+    (a paired bootstrap, which needs no common scale of the two), for p values and the interval. Where no member differs
+    the interval is as wide as so many members leave open.
     """
-    ranks = [_ranks(side) for side in (baseline, run)]
-    values = [_share(*side, rate) for side in ranks]
+    values = [_share(*side, rate) for side in (baseline, run)]
     difference = values[1] - values[0]
-    (before, strangers), (after, others) = ranks
-    swapped = np.empty(SWAPS)
-    for place in range(SWAPS):
-        members, controls = rng.random(len(before)) < 0.5, rng.random(len(strangers)) < 0.5
-        swapped[place] = _share(np.where(members, before, after), np.where(controls, strangers, others), rate) - _share(
-            np.where(members, after, before), np.where(controls, others, strangers), rate
-        )
-    low, high = _resampled(ranks[0], ranks[1], rng, rate)
-    least = 1 - 0.025 ** (1 / len(before))
-    tolerance = 0.5 / len(before)
-    return Change(
-        _name(rate),
-        values[0],
-        values[1],
-        min(low, difference - least),
-        max(high, difference + least),
-        float((1 + np.sum(swapped >= difference - tolerance)) / (1 + SWAPS)),
-        float((1 + np.sum(swapped <= difference + tolerance)) / (1 + SWAPS)),
-    )
-
-
-def _ranks(side: Sides) -> Sides:
-    """Mid-ranks of members and controls among each other: scores of two runs need not be on one scale."""
-    ranks = stats.rankdata(np.concatenate(side))
-    return ranks[: len(side[0])], ranks[len(side[0]) :]
-
-
-def _resampled(baseline: Sides, run: Sides, rng: np.random.Generator, rate: float) -> tuple[float, float]:
     found = np.empty(DRAWS)
     for place in range(DRAWS):
         members, controls = (rng.integers(0, len(part), len(part)) for part in baseline)
@@ -107,7 +77,16 @@ def _resampled(baseline: Sides, run: Sides, rng: np.random.Generator, rate: floa
             baseline[0][members], baseline[1][controls], rate
         )
     low, high = np.quantile(found, (0.025, 0.975))
-    return float(low), float(high)
+    least = 1 - 0.025 ** (1 / len(baseline[0]))
+    return Change(
+        _name(rate),
+        values[0],
+        values[1],
+        min(float(low), difference - least),
+        max(float(high), difference + least),
+        float((1 + np.sum(found <= 0)) / (1 + DRAWS)),
+        float((1 + np.sum(found >= 0)) / (1 + DRAWS)),
+    )
 
 
 def _name(rate: float) -> str:
