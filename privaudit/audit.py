@@ -12,7 +12,7 @@ from privaudit.artifacts import lacking, wanted
 from privaudit.attack import holds_release, informs
 from privaudit.cells import BASELINE, LINK
 from privaudit.errors import IncompleteError, InputError
-from privaudit.evidence import AttackFacts, AuditEvidence, AuditFacts, ReleaseFacts
+from privaudit.evidence import NO_FILES, AttackFacts, AuditEvidence, AuditFacts, ReleaseFacts
 from privaudit.execution import Failure, Task, run
 from privaudit.identical import identical_copies, public_already
 from privaudit.images import Images, concatenate
@@ -20,7 +20,7 @@ from privaudit.manifest import commit, processor, result_facts, versions
 from privaudit.measuring import measure
 from privaudit.piles import put_images
 from privaudit.plan import Announce, Candidate, Plan, member_id, release_id, settings_of
-from privaudit.plugins import make_attack
+from privaudit.plugins import ATTACKS, installed, make_attack
 from privaudit.policy import Policy
 from privaudit.pools import Pools, make_pools
 from privaudit.record import BlindBaseline, DataRecord, Exchangeability, IdenticalPair, Unit, without_paths
@@ -86,7 +86,9 @@ def _release_facts(plan_: Plan, candidate: Candidate, others: list[Images]) -> R
     unseen = [_in_words(artifact, release) for artifact in release.artifacts if artifact not in looked_at]
     unseen += release.unread
     not_assessed = [f"{artifact}: released, but no attack looks at it" for artifact in unseen]
-    not_assessed += ["traces in the released files: no files were given"] if candidate.scan is None else []
+    not_assessed += [NO_FILES] if candidate.scan is None else []
+    left_out = sorted(installed(ATTACKS).keys() - set(plan_.attacks))
+    not_assessed += [f"what {' and '.join(left_out)} would find: installed, but not run"] if left_out else []
     not_assessed += [why for attack in attacks if (why := lacking(attack, shown))]
     return ReleaseFacts(
         name=candidate.name,

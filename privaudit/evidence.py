@@ -34,6 +34,7 @@ from privaudit.store import atomic_file
 from privaudit.utility.record import UtilityRecord
 
 FACTS = "evidence.json"
+NO_FILES = "traces in the released files: no files were given"
 SCORES, GALLERY = "scores", "pictures"
 
 Scores = Mapping[str, NDArray[np.float64]]

@@ -153,7 +153,7 @@ def _arm_reasons(judged: _Judged, rule: Rule, ids: Mapping[str, str]) -> list[st
     elif reasons.doubtful[0]:
         said.append(f"its ranking is doubtful ({_p(record.p_holm)} after Holm)")
     if reasons.listed[0]:
-        said.append(f"{suspected}it names members at a false discovery rate of {_percent(rule.q)}")
+        said.append(f"{suspected}it names members, about {_percent(rule.q)} of them by chance; none may be named")
     tpr = record.tpr_at_1pct_fpr
     if reasons.above_limit[0]:
         said.append(

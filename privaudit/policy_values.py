@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from privaudit.evidence import AuditFacts, ReleaseFacts
+from privaudit.evidence import NO_FILES, AuditFacts, ReleaseFacts
 from privaudit.policy_metrics import CONTROLS, DETECTION, EXPOSED, IDENTICAL, MEMBERS, SIMILARITY, SUSPECTED
 from privaudit.policy_rules import Missing, Value
 from privaudit.record import ArmRecord, AttackRecord
@@ -72,7 +72,8 @@ def _identical(found: Found) -> Value:
 
 def _traces(found: Found) -> Value:
     told = [one.sentence.rstrip(".") for one in found.release.scan]
-    words = f"the released files carry traces: {'; '.join(told)}" if told else "the released files carry no traces"
+    none = "not assessed: no files were given" if NO_FILES in found.release.not_assessed else "no traces were found"
+    words = f"the released files carry traces: {'; '.join(told)}" if told else none
     return Value(words, len(told))
 
 

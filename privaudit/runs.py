@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from privaudit.record import AuditRecord
     from privaudit.reporting import ArmScores
 
+BENCHMARK = "benchmark.json"
 PLAN, LOCK, IDS, MANIFEST, POLICY, CRASHES, RELEASES, EVIDENCE_EDITION = (
     "plan.json",
     "lock",
@@ -152,6 +153,8 @@ def check_out(out: Path) -> None:
     try:
         if out.exists() and not out.is_dir():
             raise InputError(f"'{out}' is a file; --out needs a folder.")
+        if (out / "share" / BENCHMARK).exists():
+            raise InputError(f"The folder '{out}' holds a benchmark. Choose another --out.")
         if out.is_dir() and any(out.iterdir()) and not (out / "private").is_dir():
             raise InputError(f"The folder '{out}' holds other files. Choose an empty or a new folder with --out.")
         check_writable(out)

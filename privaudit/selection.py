@@ -118,6 +118,7 @@ def unconfirmed(record: AuditRecord, why: str) -> AuditRecord:
     return _told(record, found, {})
 
 
+AGAIN = "Do not publish yet: audit the candidate that you choose once more, with controls that were not used before."
 TOO_FEW = "there are too few controls to hold a third of them back"
 NONE_PASSES = "no candidate passes without the controls that were held back"
 
@@ -128,7 +129,11 @@ def used_before(evidence: AuditEvidence) -> str | None:
     if earlier == 0:
         return None
     number = "another candidate" if earlier == 1 else f"{earlier:,} other candidates"
-    return f"{number} of these members had been audited before, so that no controls are unused"
+    return f"{number} of these members had been audited before with this store, so that no controls are unused"
+
+
+def _merit(record: AuditRecord) -> str:
+    return "least exposed" if any(release.utility is None for release in record.releases) else "most useful"
 
 
 def chosen_and_confirmed(record: AuditRecord, confirmation: AuditRecord, held_back: int) -> AuditRecord:
@@ -137,7 +142,7 @@ def chosen_and_confirmed(record: AuditRecord, confirmation: AuditRecord, held_ba
     confirmed = second.verdict == "pass"
     count = len(record.releases)
     sentence = (
-        f"Of {count} candidates '{second.name}' was chosen, as the most useful that passes, and "
+        f"Of {count} candidates '{second.name}' was chosen, as the {_merit(record)} that passes, and "
         + ("confirmed" if confirmed else "not confirmed")
         + f" on {held_back:,} controls that took no part in the choice."
     )
@@ -168,8 +173,10 @@ def _told(record: AuditRecord, found: SelectionRecord, changed: dict[str, Any]) 
         if release.name == found.chosen and changed:
             releases.append(release.model_copy(update=changed))
             continue
-        note = ""
+        note, steps = "", release.next_steps
         if release.verdict == "pass":
+            if not (release.name == found.chosen and found.confirmed):
+                steps = (*steps, AGAIN)
             if found.held_back_controls == 0:
                 note = f" Selected among {found.candidates} candidates, not confirmed on controls of its own."
             elif release.name == found.chosen:
@@ -177,5 +184,5 @@ def _told(record: AuditRecord, found: SelectionRecord, changed: dict[str, Any]) 
                 note += "controls that took no part in the choice."
             else:
                 note = f" Not confirmed: the held-back controls were used for '{found.chosen}'."
-        releases.append(release.model_copy(update={"sentence": release.sentence + note}))
+        releases.append(release.model_copy(update={"sentence": release.sentence + note, "next_steps": steps}))
     return record.model_copy(update={"releases": tuple(releases), "selection": found})

@@ -90,9 +90,12 @@ def _carried_out(grid: Grid, earlier: GridRecord | None, places: Places) -> Grid
     from privaudit.cli.inputs import check_places, sources_of
     from privaudit.cli.job import attacks_of, engine_of
     from privaudit.policy import load_policy
-    from privaudit.runs import check_out
+    from privaudit.runs import PLAN, check_out
 
-    check_out(places.out)
+    if (places.out / "private" / PLAN).exists():
+        raise InputError(f"The folder '{places.out}' holds an audit. Choose another --out.")
+    if not (places.out / "share" / RECORD).exists():
+        check_out(places.out)
     check_places(places.out, places.store, sources_of(grid.data))
     rules = load_policy(grid.policy)
     attacks = attacks_of(grid.configuration(0, grid.attacks or {name: {} for name in rules.required_attacks}))
@@ -105,7 +108,7 @@ def _carried_out(grid: Grid, earlier: GridRecord | None, places: Places) -> Grid
     seeds: dict[int, AuditEvidence] = {}
     with Announcer(places.quiet) as announce:
         for seed in grid.seeds:
-            announce.line(f"seed {seed}: {len(grid.names())} candidates")
+            announce.line(f"seed {seed}: {len(grid.settings)} settings, and '{grid.compared_with}' once more")
             evidence, found = _seed(grid, seed, attacks, rules, places, announce)
             cells += found
             seeds[seed] = evidence
@@ -227,6 +230,6 @@ def _tell(record: GridRecord, places: Places) -> None:
         for one in record.unfinished:
             typer.echo(f"not finished: {one.setting}, seed {one.seed}: {one.failure}")
         typer.echo(headline(record))
-        typer.echo(f"tables and picture: {places.out / 'share' / 'benchmark.html'}")
+        typer.echo(f"tables: {places.out / 'share' / 'benchmark.html'}")
     worse = is_worse(record) and not places.no_fail
     raise typer.Exit(1 if worse else _NOT_FINISHED if record.unfinished else 0)

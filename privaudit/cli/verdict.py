@@ -33,12 +33,17 @@ def show(record: AuditRecord) -> None:
             from privaudit.reporting.worth import utility_line
 
             typer.echo(f"  usefulness: {utility_line(release.utility)}")
-        for step in release.next_steps or _after(release):
+        for step in release.next_steps or _after(record, release):
             typer.echo(f"  next: {step}")
     for note in record.policy_notes:
         typer.echo(f"note: {note}")
     if len(record.releases) > 1:
-        typer.echo(f"{record.verdict.upper()}: all candidates together")
+        one = "each alone" if record.verdict == "pass" else "the worst of them"
+        typer.echo(
+            f"{record.verdict.upper()}: {len(record.releases)} candidates, {one}; publishing several was not tested"
+        )
+        if record.selection is not None:
+            typer.echo(f"  {record.selection.sentence}")
 
 
 def leave(verdict: str, no_fail: bool) -> None:
@@ -53,18 +58,12 @@ def _not_tested(release: ReleaseRecord) -> list[str]:
         for attack in release.attacks
         if attack.no_support and attack.verdict == "pass"
     ]
-    return [*release.not_assessed, *silent, *_not_run(release)]
+    return [*release.not_assessed, *silent]
 
 
-def _not_run(release: ReleaseRecord) -> list[str]:
-    """Attacks that are installed here and were left out; none where nothing was attacked: the reasons tell why."""
-    from privaudit.plugins import ATTACKS, installed
-
-    left_out = sorted(installed(ATTACKS).keys() - {attack.name for attack in release.attacks})
-    return [f"what {' and '.join(left_out)} would find: not run"] if release.attacks and left_out else []
-
-
-def _after(release: ReleaseRecord) -> list[str]:
+def _after(record: AuditRecord, release: ReleaseRecord) -> list[str]:
     if release.verdict != "pass":
         return []
+    if record.policy["name"] == "demo":
+        return ["Do not publish by the policy 'demo', which is for trying the program: judge by one of your own."]
     return ["Have the report read and signed by the person who answers for the release; a pass is no proof."]

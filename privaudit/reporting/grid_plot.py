@@ -23,7 +23,7 @@ def frontier_plot(record: GridRecord, ident: str) -> Plot | None:
         )
         for place, line in enumerate(lines, 1)
     )
-    table = Table("The points of the picture", ("Setting", "Members exposed", "Accuracy of students"), rows)
+    table = Table("The points of the picture", ("Setting", "Members found", "Accuracy of students"), rows)
     frontier = sorted(
         (line.figures[EXPOSED].estimate, line.figures[UTILITY].estimate) for line in lines if line.on_frontier
     )
@@ -48,7 +48,7 @@ def frontier_plot(record: GridRecord, ident: str) -> Plot | None:
             axes.annotate(str(place), (x.estimate, y.estimate), xytext=(6, 5), textcoords="offset points", color=INK)
         axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
-        axes.set_xlabel("members exposed (to the left is safer)")
+        axes.set_xlabel("members found at 1 % false accusations (to the left is safer)")
         axes.set_ylabel("accuracy of students")
         canvas.legend(loc="outside lower center", ncols=2)
         svg = render(canvas, ident, TITLE, spoken(table))

@@ -52,8 +52,8 @@ def _with(record: GridRecord, verdict: str) -> list[str]:
 def tables(record: GridRecord) -> list[Table]:
     """The lines, the differences from the baseline, the noise, and where there is one the earlier benchmark."""
     has_utility = any(UTILITY in line.figures for line in record.lines)
-    columns = ["Setting", "Verdicts", "Members exposed", "Rank by leakage"]
-    columns += ["Accuracy of students", "Rank by accuracy", "Trade-off"] if has_utility else []
+    columns = ["Setting", "Verdicts", "Members found", "Rank by leakage (1: least)"]
+    columns += ["Accuracy of students", "Rank by accuracy (1: most)", "Trade-off"] if has_utility else []
     found = [
         Table("Settings, means over seeds", tuple(columns), tuple(_row(line, has_utility) for line in record.lines))
     ]
@@ -65,7 +65,7 @@ def tables(record: GridRecord) -> list[Table]:
         for line in record.lines
         for one in line.differences
     ]
-    heads = ("Setting and figure", "Difference (95 % interval)", "Noise band", "p that it is worse", "Shown")
+    heads = ("Setting and figure", "Difference (95 % interval)", "Noise band", "p (small: worse)", "Shown")
     if differences:
         found.append(Table(f"Differences from '{record.baseline}'", heads, tuple(differences)))
     if record.against is not None:
@@ -95,7 +95,7 @@ def notes(record: GridRecord) -> list[str]:
     return [
         f"{len(record.seeds)} seeds. Every seed has its own split and its own networks; within a seed all settings "
         "meet the same suspects and attacks, so that differences are paired.",
-        "Members exposed: the largest share of members that one attack that holds the release finds at 1 % false "
+        "Members found: the largest share of members that one attack that holds the release finds at 1 % false "
         "accusations. Chance gives about 1 %, and the largest of several attacks a little more.",
         f"The noise band is what '{record.again}', the baseline made once more from other random numbers, differs by: "
         "in 95 % of trials identical settings stay within it. A difference is called shown where it lies beyond the "
@@ -138,7 +138,7 @@ def _range(ranks: tuple[int, int] | None) -> str:
 
 def _named(figure: str) -> str:
     if figure == EXPOSED:
-        return "members exposed"
+        return "members found at 1 % false accusations, by the best attack"
     if figure == UTILITY:
         return "accuracy of students"
     attack, _, metric = figure.partition(" ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from privaudit.evidence import NO_FILES
 from privaudit.record import AttackRecord, AuditRecord, ReleaseRecord, Validity, Verdict
 from privaudit.reporting.text import p_value, printable
 from privaudit.rule_record import RuleRecord
@@ -37,7 +38,15 @@ def _suite(release: ReleaseRecord, validity: Validity) -> TestSuite:
     cases.append(_case(release, "gate: identical copies", "fail" if release.identical else "pass", copies))
     found = "; ".join(one.sentence for one in release.scan) or "nothing found beside the images"
     scan: Verdict = release.verdict if release.verdict in ("fail", "inconclusive") else "pass"
-    cases.append(_case(release, "gate: file scan", scan if release.scan else "pass", found))
+    looked = NO_FILES not in release.not_assessed
+    cases.append(
+        _case(
+            release,
+            "gate: file scan",
+            scan if release.scan else "pass" if looked else "inconclusive",
+            found if looked else "not assessed: no files were given",
+        )
+    )
     cases += [_case(release, f"rule: {rule.id}", _asked(rule), rule.sentence) for rule in release.rules]
     cases += _gates(release, validity)
     cases += [_attack_case(release, attack) for attack in release.attacks]

@@ -60,7 +60,11 @@ def opening(record: AuditRecord) -> Opening | None:
     """The first screen; None for a record without releases."""
     if not record.releases:
         return None
-    worst = next((one for one in record.releases if one.verdict == record.verdict), record.releases[0])
+    chosen = record.selection.chosen if record.selection is not None and record.verdict == "pass" else None
+    worst = next(
+        (one for one in record.releases if (one.name == chosen if chosen else one.verdict == record.verdict)),
+        record.releases[0],
+    )
     answer, sentence = _ANSWERS[record.verdict]
     if len({one.verdict for one in record.releases}) > 1:
         answer = _NOT_ALL if record.verdict == "fail" else answer
@@ -170,6 +174,8 @@ def next_steps(record: AuditRecord, release: ReleaseRecord) -> list[str]:
     if release.next_steps or release.verdict != "pass":
         return list(release.next_steps) or ["Read the reasons, mend what they name, and audit again."]
     review = record.policy.get("review_by")
+    if record.policy.get("name") == "demo":
+        return ["Do not publish by the policy “demo”, which is for trying the program: judge by one of your own."]
     return [
         f"Publish exactly the {units(release.images, 'image')} that were audited, and nothing beside them.",
         "Have the policy, and what was not tested, accepted by the person who answers for it.",

@@ -56,7 +56,7 @@ def test_a_benchmark(tmp_path: Path) -> None:
     done = run(tmp_path, *BENCHMARK, extra=extra)
     assert done.returncode in (0, 1), done.stderr
     assert "base" in done.stdout
-    assert "tables and picture: out/share/benchmark.html" in done.stdout
+    assert "tables: out/share/benchmark.html" in done.stdout
     record = json.loads((tmp_path / "out/share/benchmark.json").read_text())
     assert [line["name"] for line in record["lines"]] == ["base", "more"]
     assert len(record["cells"]) == 9
