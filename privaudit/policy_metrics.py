@@ -65,7 +65,8 @@ METRICS: Mapping[str, Metric] = {
     IDENTICAL: Metric(
         "Members released unchanged",
         "Members whose decoded pixels are in the release. This is proof: the only limit is 0, and every policy has it.",
-        "Remove the identical copies (they are listed in the report), and find out how they came in.",
+        "Do not publish: find out how the identical copies came in (the report lists them, private/ids.csv tells their "
+        "files), and have a new candidate made. To remove them is not enough where other attacks found more.",
         severities=("fail",),
         highest=0,
         binding=True,

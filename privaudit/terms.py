@@ -60,6 +60,16 @@ TERMS: Mapping[str, str] = {
     "exposed": "Members whom an attack singles out beyond what chance would.",
     "lpips": "A perceptual distance between images. It needs the weights of a network (`privaudit weights add FILE`); "
     "without them it is not assessed.",
+    "suspects": "The images that an attack ranks: members and controls in one shuffled pile. It is never told which "
+    "are which.",
+    "recipient": "Who gets the candidate, as the policy says: a named party under contract, or the public.",
+    "benchmark": "A comparison of synthesis settings over several seeds (`privaudit benchmark`). It is no verdict.",
+    "noise band": "How far identical settings differ in 95 % of trials, from the baseline made twice. Differences "
+    "within it are not called shown.",
+    "rank": "The places that a setting may have among all settings of a benchmark; 1 is the best.",
+    "frontier": "Settings of a benchmark that no other one beats in both leakage and usefulness.",
+    "quick": "The least effort: enough to see the program at work.",
+    "thorough": "The most effort: hours, for a decision that matters.",
     "peak memory": "The most memory that privaudit and its processes held at the same moment, looked at once a second; "
     "files that they only map are not counted.",
 }

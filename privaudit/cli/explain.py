@@ -64,7 +64,9 @@ def known_names(rules: Policy | None = None) -> set[str]:
     policies = [load_policy(name) for name in BUILT_IN] + ([] if rules is None else [rules])
     ids = {rule.id for one in policies for rule in one.rules}
     codes = {str(code) for code in EXIT_CODES}
-    return {*VERDICTS, *ids, *EXPLANATIONS, *METRICS, *_installed(), *TERMS, *KINDS, *codes, *BUILT_IN}
+    from privaudit.reporting.terms import TERMS as GLOSSARY
+
+    return {*GLOSSARY, *VERDICTS, *ids, *EXPLANATIONS, *METRICS, *_installed(), *TERMS, *KINDS, *codes, *BUILT_IN}
 
 
 def _found(name: str, rules: Policy) -> list[list[str]]:
@@ -88,9 +90,13 @@ def _found(name: str, rules: Policy) -> list[list[str]]:
 
 def _words(name: str) -> Iterator[list[str]]:
     """Words that are no metric, rule or plugin."""
-    term, kind = _match(name, TERMS), _match(name, KINDS)
+    from privaudit.reporting.terms import TERMS as GLOSSARY
+
+    term, kind, entry = _match(name, TERMS), _match(name, KINDS), _match(name, GLOSSARY)
     if term is not None:
         yield [f"{term} (word): {TERMS[term]}"]
+    elif entry is not None:
+        yield [f"{entry} (word of the report): {GLOSSARY[entry][1]}"]
     if kind is not None:
         yield [f"{kind} (kind of planted members): {KINDS[kind]}, put into the candidate and searched for."]
     if name.isdecimal() and int(name) in EXIT_CODES:

@@ -133,8 +133,10 @@ def _sight(attacks: Sequence[AttackRecord]) -> tuple[dict[str, int], list[str]]:
 
 def _failing(attack: AttackRecord, unit: Unit) -> str:
     if attack.suspected:
-        return f"{attack.name} can tell members from strangers, and names {units(len(attack.suspected), unit)}."
-    return f"{attack.name} can tell members from strangers better than chance."
+        return (
+            f"The attack {attack.name} can tell members from strangers, and names {units(len(attack.suspected), unit)}."
+        )
+    return f"The attack {attack.name} can tell members from strangers better than chance."
 
 
 def _sentence(text: str) -> str:

@@ -16,6 +16,10 @@ _NOTE = (
     "Each member stands beside the released image that its score rests on. A mirrored, shifted or cropped copy differs "
     "pixel by pixel and is a copy all the same: look at both."
 )
+_NOTE_NEAREST = (
+    "This attack names no released image. Each member stands beside the one that is nearest pixel by pixel, which need "
+    "not be the copy: a mirrored or shifted one can look unlike it. That two images look unlike here refutes nothing."
+)
 
 
 def pair_views(pairs: Gallery | None) -> tuple[GalleryView, ...]:
@@ -23,9 +27,10 @@ def pair_views(pairs: Gallery | None) -> tuple[GalleryView, ...]:
     if not pairs:
         return ()
     drawn = np.asarray(pairs["drawn"], dtype=np.bool_)
+    note = _NOTE if np.asarray(pairs["told"]).any() else _NOTE_NEAREST
     captions = ("The members that this attack is surest of", "Members drawn at random, for comparison")
     return tuple(
-        GalleryView(caption, _COLUMNS, tuple(_row(pairs, int(row)) for row in np.flatnonzero(chosen)), _NOTE)
+        GalleryView(caption, _COLUMNS, tuple(_row(pairs, int(row)) for row in np.flatnonzero(chosen)), note)
         for caption, chosen in zip(captions, (~drawn, drawn), strict=True)
         if chosen.any()
     )

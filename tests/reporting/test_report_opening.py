@@ -72,7 +72,7 @@ def test_reasons_lose_rule_names_and_keep_the_gravest_first() -> None:
     assert found.why.total == 4
     assert found.why.shown == (
         "5 members are released unchanged; the limit is none.",
-        "nearest-copy can tell members from strangers, and names 160 images.",
+        "The attack nearest-copy can tell members from strangers, and names 160 images.",
         "density-ratio: it did not finish: out of memory.",
     )
 
