@@ -8,16 +8,12 @@ JSON per re-split is appended to the log, so that a stopped run goes on; the sum
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cifar10
+from benchmarks import cifar10, resplits
 from benchmarks.recording import commit, write_result
 from privaudit import seeds
 from privaudit.audit import Candidate, Plan, collect
@@ -28,19 +24,13 @@ from privaudit.store import Store
 
 SIZES = {"members": 1200, "controls": 2700, "release": 2800, "fresh": 900, "reference": 900}
 ATTACKS: dict[str, dict[str, Any]] = {"nearest-copy": {}, "density-ratio": {}}
-_data = None
 
 
 def one(seed: int) -> dict[str, Any]:
     """One clean audit."""
-    global _data
-    if _data is None:
-        import torch
-
-        torch.set_num_threads(1)
-        _data = cifar10.load()
+    data = resplits.data()
     started = time.perf_counter()
-    parts = cifar10.deal(_data, list(SIZES.values()), seeds.generator(seed, "clean re-split"))
+    parts = cifar10.deal(data, list(SIZES.values()), seeds.generator(seed, "clean re-split"))
     members, controls, released, fresh, reference = parts
     candidate = Candidate("unseen", Release(released.images), released)
     policy = load_policy("default")
@@ -75,19 +65,7 @@ def one(seed: int) -> dict[str, Any]:
 
 def main() -> None:
     """Run what is missing in the log, then summarise it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--runs", type=int, default=200)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--log", type=Path, default=Path("clean_resplits.jsonl"))
-    options = parser.parse_args()
-    done = [json.loads(line) for line in options.log.read_text().splitlines()] if options.log.exists() else []
-    missing = sorted(set(range(options.runs)) - {run["seed"] for run in done})
-    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool, options.log.open("a") as log:
-        for future in as_completed([pool.submit(one, seed) for seed in missing]):
-            done.append(future.result())
-            log.write(json.dumps(done[-1]) + "\n")
-            log.flush()
-    done.sort(key=lambda run: run["seed"])
+    done, runs = resplits.finished(one, __doc__, "clean_resplits.jsonl", 200)
     verdicts = [run["verdict"] for run in done]
     counts = {verdict: verdicts.count(verdict) for verdict in ("pass", "inconclusive", "fail", "incomplete")}
     path = write_result(
@@ -100,7 +78,7 @@ def main() -> None:
             "raw": done,
         },
         seeds=[run["seed"] for run in done],
-        command=f"python -m benchmarks.clean_resplits --runs {options.runs}",
+        command=f"python -m benchmarks.clean_resplits --runs {runs}",
     )
     print(counts, path)
 

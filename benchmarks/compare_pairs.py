@@ -12,19 +12,15 @@ log, so that a stopped run goes on.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 
-from benchmarks import cifar10
+from benchmarks import cifar10, resplits
 from benchmarks.planted_truth import blurred, mirrored
 from benchmarks.recording import commit, write_result
 from privaudit import audit, runner, seeds
@@ -39,7 +35,6 @@ SIZES = {"members": 1200, "controls": 1500, "release": 1200, "other release": 12
 ATTACKS: dict[str, dict[str, Any]] = {"nearest-copy": {}, "density-ratio": {}}
 EQUAL = (("clean", "clean again"), ("mirrored", "mirrored again"))
 LEAKIER = (("clean again", "mirrored"), ("clean", "blurred"))
-_data = None
 
 
 class ReleaseArmOnly(runner.Runner):
@@ -61,15 +56,10 @@ def planted(base: Dataset, members: Images, change: Any, share: float, rng: np.r
 
 def one(seed: int) -> dict[str, Any]:
     """One re-split: what `compare` says of each pair."""
-    global _data
-    if _data is None:
-        import torch
-
-        torch.set_num_threads(1)
-        _data = cifar10.load()
+    data = resplits.data()
     started = time.perf_counter()
     rng = seeds.generator(seed, "compare pairs")
-    members, controls, first, second, fresh, reference = cifar10.deal(_data, list(SIZES.values()), rng)
+    members, controls, first, second, fresh, reference = cifar10.deal(data, list(SIZES.values()), rng)
     made = {
         "clean": first,
         "clean again": second,
@@ -96,19 +86,7 @@ def one(seed: int) -> dict[str, Any]:
 
 def main() -> None:
     """Run what is missing in the log, then summarise it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--runs", type=int, default=100)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--log", type=Path, default=Path("compare_pairs.jsonl"))
-    options = parser.parse_args()
-    done = [json.loads(line) for line in options.log.read_text().splitlines()] if options.log.exists() else []
-    missing = sorted(set(range(options.runs)) - {run["seed"] for run in done})
-    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool, options.log.open("a") as log:
-        for future in as_completed([pool.submit(one, seed) for seed in missing]):
-            done.append(future.result())
-            log.write(json.dumps(done[-1]) + "\n")
-            log.flush()
-    done.sort(key=lambda run: run["seed"])
+    done, runs = resplits.finished(one, __doc__, "compare_pairs.jsonl", 100)
     worse = {name: sum(run["pairs"][name]["worse"] for run in done) for name in done[0]["pairs"]}
     path = write_result(
         "compare_pairs",
@@ -120,7 +98,7 @@ def main() -> None:
             "raw": done,
         },
         seeds=[run["seed"] for run in done],
-        command=f"python -m benchmarks.compare_pairs --runs {options.runs}",
+        command=f"python -m benchmarks.compare_pairs --runs {runs}",
     )
     print(worse, path)
 

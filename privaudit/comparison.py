@@ -18,6 +18,14 @@ from privaudit.statistics.paired import Change, changes
 
 ALPHA = 0.05
 
+METRICS = {
+    "auc": "chance that a member is ranked above a control (0.5: no leak)",
+    "tpr_at_1pct_fpr": "share of members found at 1 % false accusations",
+    "tpr_at_0_1pct_fpr": "share of members found at 0.1 % false accusations",
+    "r0": "share of members above every control",
+}
+"""What the values of an attack mean that are compared between runs or settings."""
+
 
 @dataclass(frozen=True)
 class Compared:

@@ -150,9 +150,9 @@ def check_name(name: str) -> str:
     return name
 
 
-def example_text() -> str:
-    """A commented configuration."""
-    return resources.files("privaudit").joinpath("examples", "audit.yaml").read_text(encoding="utf-8")
+def example_text(name: str = "audit.yaml") -> str:
+    """A commented configuration, or another shipped example."""
+    return resources.files("privaudit").joinpath("examples", name).read_text(encoding="utf-8")
 
 
 def load_configuration(path: Path) -> Configuration:

@@ -175,7 +175,8 @@ def judge(evidence: AuditEvidence, policy: Policy, today: datetime.date | None =
     record = _judged(evidence, policy, day)
     if len(record.releases) == 1:
         return record
-    record, chosen = _with_selection(evidence, record, policy, day)
+    record = _with_selection(evidence, record, policy, day)
+    chosen = None if record.selection is None else record.selection.chosen
     verdict = worst(release.verdict for release in record.releases)
     told = next(one for one in record.releases if (one.name == chosen if verdict == "pass" else one.verdict == verdict))
     count = len(record.releases)
@@ -183,19 +184,17 @@ def judge(evidence: AuditEvidence, policy: Policy, today: datetime.date | None =
     return record.model_copy(update={"verdict": verdict, "sentence": f"{start}: {told.sentence}"})
 
 
-def _with_selection(
-    evidence: AuditEvidence, record: AuditRecord, policy: Policy, day: datetime.date
-) -> tuple[AuditRecord, str | None]:
-    """The record with the choice among its candidates, and the name of the chosen one."""
+def _with_selection(evidence: AuditEvidence, record: AuditRecord, policy: Policy, day: datetime.date) -> AuditRecord:
+    """The record with the choice among its candidates."""
     parts, used = selection.split(evidence, policy), selection.used_before(evidence)
     if parts is None or used is not None:
-        return selection.unconfirmed(record, used or selection.TOO_FEW), selection.best(record)
+        return selection.unconfirmed(record, used or selection.TOO_FEW)
     chosen = selection.best(record, _judged(parts.choosing, policy, day))
     if chosen is None:
-        return selection.unconfirmed(record, selection.NONE_PASSES), selection.best(record)
+        return selection.unconfirmed(record, selection.NONE_PASSES)
     data = parts.confirming.facts.data
     second = _judged(selection.only(parts.confirming, chosen), policy, day)
-    return selection.chosen_and_confirmed(record, second, data.scored_controls + data.scored_fresh), chosen
+    return selection.chosen_and_confirmed(record, second, data.scored_controls + data.scored_fresh)
 
 
 def _judged(evidence: AuditEvidence, policy: Policy, day: datetime.date) -> AuditRecord:

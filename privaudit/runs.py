@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from privaudit.reporting import ArmScores
 
 BENCHMARK = "benchmark.json"
+"""In `share/` of a benchmark's folder, which no audit writes into."""
+
 PLAN, LOCK, IDS, MANIFEST, POLICY, CRASHES, RELEASES, EVIDENCE_EDITION = (
     "plan.json",
     "lock",
@@ -82,14 +84,14 @@ class RunFolder:
 
     def finish(self, evidence: AuditEvidence, record: AuditRecord) -> None:
         """Write evidence and reports."""
-        self.keep(evidence, record)
+        self.keep(evidence, record.policy)
         self.render(evidence, record)
 
-    def keep(self, evidence: AuditEvidence, record: AuditRecord) -> None:
-        """Write evidence alone; reports can be rendered from it."""
+    def keep(self, evidence: AuditEvidence, policy: Mapping[str, Any]) -> None:
+        """Write evidence and the limits it is judged by, as JSON; reports can be rendered from these."""
         from privaudit import evidence as evidence_files
 
-        self.write_json(POLICY, record.policy)
+        self.write_json(POLICY, policy)
         evidence_files.save(evidence, self.evidence)
         self._write_crashes(evidence)
 

@@ -27,6 +27,7 @@ from privaudit.release import Release
 from privaudit.splits import random_split
 from privaudit.statistics.power import innocent_draws
 from privaudit.store import Store
+from privaudit.utility.record import Measured, UtilityRecord
 
 REQUIRED: dict[str, dict[str, Any]] = {"nearest-copy": {}, "density-ratio": {}}
 DEMO = load_policy("demo")
@@ -368,4 +369,24 @@ def evidence_of(
     return AuditEvidence(
         AuditFacts(**(facts | changes)),
         {("candidate", name): found for name, found in scores.items() if found is not None},
+    )
+
+
+def usefulness(low: float, high: float, n: int = 500) -> UtilityRecord:
+    """Students of a release and of members whose accuracy, and its ratio, lies between these."""
+    measured = Measured(estimate=(low + high) / 2, low=low, high=high, n=n, method="test")
+    return UtilityRecord(
+        synthetic=measured,
+        real=measured,
+        ratio=measured,
+        chance=0.1,
+        recipe="test",
+        seeds=3,
+        n_release=300,
+        n_real=300,
+        labels="hard",
+        frechet=None,
+        precision=None,
+        recall=None,
+        notes=(),
     )

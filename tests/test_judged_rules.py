@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from audit_examples import DEMO, changed, clean_scores, evidence_of, hurry
+from audit_examples import DEMO, changed, clean_scores, evidence_of, hurry, usefulness
 
 from privaudit.evidence import AuditEvidence
 from privaudit.judgement import judge
 from privaudit.policy import Policy, PolicyRule, Waiver, load_policy
 from privaudit.record import AuditRecord, Estimate, ReleaseRecord, ScanFinding, Similarity
 from privaudit.rule_record import RuleRecord
-from privaudit.utility.record import Measured, UtilityRecord
+from privaudit.utility.record import UtilityRecord
 
 REQUIRED = ("nearest-copy", "density-ratio")
 TODAY = datetime.date(2026, 6, 1)
@@ -163,25 +163,6 @@ def test_a_claim_is_complete_or_does_not_count(claim: dict[str, Any] | None, exp
     record, release = judged(evidence(claim=claim), policy)
     assert record.verdict == expected
     assert any(said in reason for reason in release.reasons) or not said
-
-
-def usefulness(low: float, high: float, n: int = 500) -> UtilityRecord:
-    measured = Measured(estimate=(low + high) / 2, low=low, high=high, n=n, method="test")
-    return UtilityRecord(
-        synthetic=measured,
-        real=measured,
-        ratio=measured,
-        chance=0.1,
-        recipe="test",
-        seeds=3,
-        n_release=300,
-        n_real=300,
-        labels="hard",
-        frechet=None,
-        precision=None,
-        recall=None,
-        notes=(),
-    )
 
 
 @pytest.mark.parametrize(

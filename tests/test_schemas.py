@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 from typing import Any
 
 import pytest
@@ -56,7 +55,7 @@ def test_the_commented_keys_of_the_example_keep_the_schema() -> None:
 
 
 def test_shipped_files_keep_their_schemas() -> None:
-    grid = resources.files("privaudit").joinpath("examples", "grid.yaml").read_text(encoding="utf-8")
+    grid = example_text("grid.yaml")
     assert violations("grid.schema.json", grid) == []
     assert violations("grid.schema.json", grid.replace("seeds: [0, 1, 2, 3, 4]", "seeds: [0]")) != []
     assert violations("audit.schema.json", example_text()) == []

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from audit_examples import DEMO, FLOATS, clean_scores, evidence_of
+from audit_examples import DEMO, FLOATS, clean_scores, evidence_of, usefulness
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
@@ -14,29 +14,9 @@ from scipy.stats import norm
 from privaudit import selection
 from privaudit.evidence import AuditEvidence
 from privaudit.judgement import judge
-from privaudit.utility.record import Measured, UtilityRecord
 
 REQUIRED = ("nearest-copy", "density-ratio")
 CONTROLS, FRESH = 800, 400
-
-
-def useful(accuracy: float) -> UtilityRecord:
-    measured = Measured(estimate=accuracy, low=accuracy, high=accuracy, n=100, method="made by a test")
-    return UtilityRecord(
-        synthetic=measured,
-        real=measured,
-        ratio=None,
-        chance=0.1,
-        recipe="none",
-        seeds=3,
-        n_release=300,
-        n_real=300,
-        labels="hard",
-        frechet=None,
-        precision=None,
-        recall=None,
-        notes=(),
-    )
 
 
 def several(accuracies: dict[str, float], seed: int = 2, controls: int = CONTROLS, fresh: int = FRESH) -> AuditEvidence:
@@ -46,7 +26,8 @@ def several(accuracies: dict[str, float], seed: int = 2, controls: int = CONTROL
     one = evidence_of(scores, 300, controls, fresh, seed)
     (release,) = one.facts.releases
     releases = tuple(
-        release.model_copy(update={"name": name, "utility": useful(accuracy)}) for name, accuracy in accuracies.items()
+        release.model_copy(update={"name": name, "utility": usefulness(accuracy, accuracy)})
+        for name, accuracy in accuracies.items()
     )
     found = {
         (name, attack): clean_scores(300, controls, fresh, np.random.default_rng([seed, number, place]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from privaudit.policy import Policy
     from privaudit.runs import RunFolder
 
-RECORD = "benchmark.json"
 _NOT_FINISHED = 3
 
 
@@ -55,7 +53,9 @@ def benchmark(
     command is not usable, 3 a setting could not be finished, 130 interrupted.
     """
     if example:
-        typer.echo(resources.files("privaudit").joinpath("examples", "grid.yaml").read_text(encoding="utf-8"), nl=False)
+        from privaudit.configuration import example_text
+
+        typer.echo(example_text("grid.yaml"), nl=False)
         return
     with errors_as_sentences():
         from privaudit.cli.job import Places
@@ -75,8 +75,9 @@ def _record(folder: Path) -> GridRecord:
     from pydantic import ValidationError
 
     from privaudit.grid.record import GridRecord
+    from privaudit.runs import BENCHMARK
 
-    path = folder / "share" / RECORD
+    path = folder / "share" / BENCHMARK
     try:
         return GridRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, ValidationError):
@@ -90,11 +91,11 @@ def _carried_out(grid: Grid, earlier: GridRecord | None, places: Places) -> Grid
     from privaudit.cli.inputs import check_places, sources_of
     from privaudit.cli.job import attacks_of, engine_of
     from privaudit.policy import load_policy
-    from privaudit.runs import PLAN, check_out
+    from privaudit.runs import BENCHMARK, PLAN, check_out
 
     if (places.out / "private" / PLAN).exists():
         raise InputError(f"The folder '{places.out}' holds an audit. Choose another --out.")
-    if not (places.out / "share" / RECORD).exists():
+    if not (places.out / "share" / BENCHMARK).exists():
         check_out(places.out)
     check_places(places.out, places.store, sources_of(grid.data))
     rules = load_policy(grid.policy)
@@ -129,7 +130,6 @@ def _seed(
     from privaudit.cli.job import engine_of, facts_of, made_by, plan_of
     from privaudit.grid.figures import cells
     from privaudit.grid.record import Cell
-    from privaudit.judgement import judge
     from privaudit.runs import open_run
     from privaudit.store import Store, key_of
     from privaudit.store_lock import in_use
@@ -155,9 +155,8 @@ def _seed(
                     announce.line(f"seed {seed}, setting '{one.name}': {error}")
             if not made:
                 raise InputError(f"No candidate could be made. {next(iter(failed.values()))}")
-            evidence = collect(replace(plan, candidates=list(made.values())), rules, store, announce)
-            run.keep(evidence, judge(evidence, rules))
-            finished = evidence
+            finished = collect(replace(plan, candidates=list(made.values())), rules, store, announce)
+            run.keep(finished, rules.model_dump(mode="json", by_alias=True))
     return finished, [
         *cells(finished, rules),
         *(
@@ -219,13 +218,15 @@ def _tell(record: GridRecord, places: Places) -> None:
     """Print the table, and exit with the code of what was shown."""
     from privaudit.grid.comparison import is_worse
     from privaudit.reporting.grid_view import headline, tables
+    from privaudit.runs import BENCHMARK
 
     if places.json:
-        typer.echo((places.out / "share" / RECORD).read_text(encoding="utf-8"), nl=False)
+        typer.echo((places.out / "share" / BENCHMARK).read_text(encoding="utf-8"), nl=False)
     else:
-        for row in tables(record)[0].rows:
-            typer.echo(f"{row.head}")
-            for column, cell in zip(tables(record)[0].columns[1:], row.cells, strict=True):
+        settings = tables(record)[0]
+        for row in settings.rows:
+            typer.echo(row.head)
+            for column, cell in zip(settings.columns[1:], row.cells, strict=True):
                 typer.echo(f"  {column}: {cell}")
         for one in record.unfinished:
             typer.echo(f"not finished: {one.setting}, seed {one.seed}: {one.failure}")

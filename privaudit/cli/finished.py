@@ -12,12 +12,6 @@ from privaudit.cli import completion
 from privaudit.cli.terminal import errors_as_sentences
 from privaudit.cli.verdict import leave, show
 
-METRICS = {
-    "auc": "chance that a member is ranked above a control (0.5: no leak)",
-    "tpr_at_1pct_fpr": "share of members found at 1 % false accusations",
-    "tpr_at_0_1pct_fpr": "share of members found at 0.1 % false accusations",
-}
-
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that an audit wrote with --out.")]
 
 
@@ -110,7 +104,7 @@ def compare(
         found = comparison.compare(*runs, baseline_name, run_name)
         before, after = comparison.verdicts(*runs, baseline_name, run_name, rules)
         for part in found.parts:
-            change, meaning = part.change, METRICS.get(part.change.metric, part.change.metric)
+            change, meaning = part.change, comparison.METRICS.get(part.change.metric, part.change.metric)
             interval = f"95 % interval {change.low:+.3f} to {change.high:+.3f}"
             typer.echo(f"{part.attack}, {meaning}: {part.verdict}")
             typer.echo(

@@ -22,7 +22,7 @@ Table = Mapping[tuple[str, int], Cell]
 Floats = NDArray[np.float64]
 
 
-def complete(table: Table, names: Sequence[str], seeds: Sequence[int]) -> list[str]:
+def _complete(table: Table, names: Sequence[str], seeds: Sequence[int]) -> list[str]:
     """The settings that have figures for every seed."""
     return [
         name for name in names if all((name, seed) in table and table[name, seed].failure is None for seed in seeds)
@@ -35,7 +35,7 @@ def lines(grid: Grid, table: Table, members: int, alpha: float = ALPHA) -> tuple
     members: how many were scored; a share of them moves in steps of one. alpha: error rate of all that is shown.
     Raises InputError where the baseline, or its repeat, is not complete.
     """
-    names = complete(table, grid.names(), grid.seeds)
+    names = _complete(table, grid.names(), grid.seeds)
     resolution = 1 / max(1, members)
     missing = [name for name in (grid.compared_with, grid.again) if name not in names]
     if missing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from privaudit.comparison import METRICS
 from privaudit.grid.comparison import failing
 from privaudit.grid.record import EXPOSED, UTILITY, Difference, GridRecord, Interval, Line
 from privaudit.reporting.drawing import Plot
@@ -12,13 +13,8 @@ from privaudit.reporting.files import write_atomic
 from privaudit.reporting.grid_plot import frontier_plot
 from privaudit.reporting.tables import Row, Table
 from privaudit.reporting.text import count, decimal, markdown, p_value, percent
+from privaudit.runs import BENCHMARK
 
-_METRICS = {
-    "auc": "chance that a member is ranked above a control (0.5: no leak)",
-    "tpr_at_1pct_fpr": "members found at 1 % false accusations",
-    "tpr_at_0_1pct_fpr": "members found at 0.1 % false accusations",
-    "r0": "members above every control",
-}
 _SHOWN = ("leakier", "less leaky", "worse", "better")
 
 
@@ -142,7 +138,7 @@ def _named(figure: str) -> str:
     if figure == UTILITY:
         return "accuracy of students"
     attack, _, metric = figure.partition(" ")
-    return f"{attack}, {_METRICS.get(metric, metric)}"
+    return f"{attack}, {METRICS.get(metric, metric)}"
 
 
 def _change(one: Difference) -> str:
@@ -200,6 +196,6 @@ def grid_html(record: GridRecord) -> str:
 def write_grid(record: GridRecord, folder: Path) -> None:
     """Write benchmark.json, summary.md and benchmark.html into `folder`, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "benchmark.json", f"{record.model_dump_json(indent=1, by_alias=True)}\n".encode())
+    write_atomic(folder / BENCHMARK, f"{record.model_dump_json(indent=1, by_alias=True)}\n".encode())
     write_atomic(folder / "summary.md", grid_markdown(record).encode())
     write_atomic(folder / "benchmark.html", grid_html(record).encode())

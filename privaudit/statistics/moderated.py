@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
+from privaudit.statistics.detection import holm
+
 Floats = NDArray[np.float64]
 
 _SMALLEST = 1e-3
@@ -117,8 +119,6 @@ def shown_lower(values: Floats, resolution: float = 0.0, level: float = 0.05) ->
 
     values: [settings, repeats].
     """
-    from privaudit.statistics.detection import holm
-
     count = len(values)
     lower = np.zeros((count, count), dtype=np.bool_)
     if count < 2:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from privaudit.statistics.exposure import clopper_pearson_high
 from privaudit.statistics.tally import FALSE_POSITIVE_RATE, win_shares
 from privaudit.statistics.units import ranked_last
 
@@ -77,7 +78,7 @@ def exposure_change(baseline: Sides, run: Sides, rng: np.random.Generator, rate:
             baseline[0][members], baseline[1][controls], rate
         )
     low, high = np.quantile(found, (0.025, 0.975))
-    least = 1 - 0.025 ** (1 / len(baseline[0]))
+    least = float(clopper_pearson_high(np.array([0]), len(baseline[0]))[0])
     return Change(
         _name(rate),
         values[0],

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from privaudit.configuration import example_text
 from privaudit.errors import InputError
 from privaudit.grid.configuration import Grid, load_grid
 
@@ -86,8 +87,6 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
 
 
 def test_the_example_can_be_read(tmp_path: Path) -> None:
-    from importlib import resources
-
     path = tmp_path / "grid.yaml"
-    path.write_text(resources.files("privaudit").joinpath("examples", "grid.yaml").read_text())
+    path.write_text(example_text("grid.yaml"))
     assert load_grid(path).names()[0] == "base"

@@ -1,0 +1,46 @@
+"""Many re-splits, each in a process; one line of JSON each is appended to a log, so that a stopped run goes on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from benchmarks import cifar10
+from privaudit.images import Dataset
+
+
+@cache
+def data() -> Dataset:
+    """CIFAR-10, read once in each process, which works with one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    return cifar10.load()
+
+
+def finished(
+    one: Callable[[int], dict[str, Any]], description: str | None, log: str, runs: int
+) -> tuple[list[dict[str, Any]], int]:
+    """What `one` gives for every seed, in the order of the seeds; and how many were asked for on the command line.
+
+    one: a function of a module, of the seed; its result names it under 'seed'. log, runs: defaults of the options.
+    """
+    parser = argparse.ArgumentParser(description=description.splitlines()[0] if description else None)
+    parser.add_argument("--runs", type=int, default=runs)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--log", type=Path, default=Path(log))
+    options = parser.parse_args()
+    done = [json.loads(line) for line in options.log.read_text().splitlines()] if options.log.exists() else []
+    missing = sorted(set(range(options.runs)) - {run["seed"] for run in done})
+    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool, options.log.open("a") as file:
+        for future in as_completed([pool.submit(one, seed) for seed in missing]):
+            done.append(future.result())
+            file.write(json.dumps(done[-1]) + "\n")
+            file.flush()
+    return sorted(done, key=lambda run: run["seed"]), options.runs
