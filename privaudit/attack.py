@@ -151,7 +151,8 @@ class Attack(Protocol):
 
     name, version: both are in every cache key; version rises when scores change.
     sees: what the attacker sees. threat_model: in words, what the attacker holds.
-    A class may also declare `informs: ClassVar[tuple[Criterion, ...]]` (see the function of that name).
+    A class may also declare `informs: ClassVar[tuple[Criterion, ...]]` and `trains: ClassVar[bool]` (see the functions
+    of these names).
     """
 
     name: ClassVar[str]
@@ -210,6 +211,15 @@ def informs(attack: Attack) -> tuple[Criterion, ...]:
                 f"Allowed: {', '.join(get_args(Criterion))}."
             )
     return declared
+
+
+def trains(attack: Attack) -> bool:
+    """Whether the attack trains networks on what it sees (class attribute `trains`, False where it is not declared).
+
+    Such an attack costs a training for every release that it looks at: it is not run on planted members, so that its
+    power in this candidate stays unknown and it supports no pass.
+    """
+    return bool(getattr(type(attack), "trains", False))
 
 
 def holds_release(attack: Attack) -> bool:

@@ -189,6 +189,7 @@ def _power(case: Case, innocent: Innocent, rule: Rule, unit: Unit, seed: int) ->
 
 
 def _no_support(case: Case, arms: dict[Arm, ArmRecord | None], limits: dict[str, Power | None]) -> tuple[str, ...]:
+    """limits: by kind of planted member; empty where none was planted."""
     if case.facts.family == "mediated":
         return ("it does not hold the release: it can fail a candidate, its silence says little",)
     missing = []
@@ -197,7 +198,9 @@ def _no_support(case: Case, arms: dict[Arm, ArmRecord | None], limits: dict[str,
         missing.append("no power: it does not fail the originals themselves")
     if fresh is None or fresh.verdict == "fail":
         missing.append("not valid: it fails images of strangers")
-    if not any(limits.values()):
+    if not limits:
+        missing.append("its power in this candidate is unknown: it was not tried on planted members")
+    elif not any(limits.values()):
         missing.append("no power: it found no kind of planted member in this candidate, up to 20 % of the members")
     return tuple(missing)
 

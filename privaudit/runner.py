@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from privaudit import seeds
 from privaudit.arms import class_counts, like
 from privaudit.artifacts import analogue, grown, lacking, put_artifacts
-from privaudit.attack import Attack, ReleaseAttack, holds_release
+from privaudit.attack import Attack, ReleaseAttack, holds_release, trains
 from privaudit.cells import ATTACK, EXPOSE, KEPT
 from privaudit.evidence import PAIRS, Scores
 from privaudit.execution import Failure, Task, run
@@ -144,7 +144,7 @@ class Runner:
                     put_artifacts(self.store, attack, mixed),
                 )
                 for name, attack in attacks.items()
-                if holds_release(attack)
+                if holds_release(attack) and not trains(attack)
             ]
         return cells
 
