@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,12 @@ ATTACKS: dict[str, dict[str, Any]] = {"nearest-copy": {}, "density-ratio": {}}
 
 
 def one(seed: int) -> dict[str, Any]:
-    """One clean audit."""
+    """One clean audit with the two required attacks."""
+    return audited(seed, ATTACKS)
+
+
+def audited(seed: int, attacks: Mapping[str, Mapping[str, Any]], **options: Any) -> dict[str, Any]:
+    """One clean audit. options: further fields of the plan."""
     data = resplits.data()
     started = time.perf_counter()
     parts = cifar10.deal(data, list(SIZES.values()), seeds.generator(seed, "clean re-split"))
@@ -35,7 +41,7 @@ def one(seed: int) -> dict[str, Any]:
     candidate = Candidate("unseen", Release(released.images), released)
     policy = load_policy("default")
     with tempfile.TemporaryDirectory() as folder:
-        plan = Plan(members, [candidate], ATTACKS, controls, fresh, reference, seed=seed)
+        plan = Plan(members, [candidate], attacks, controls, fresh, reference, seed=seed, **options)
         record = judge(collect(plan, policy, Store(Path(folder))), policy)
     release = record.releases[0]
     return {

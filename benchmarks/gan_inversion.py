@@ -11,9 +11,10 @@ accepted    share that the victim classifies as their target; agreed: share that
             attacker's images does; decoys: the same for noise that was optimised in pixels until the victim accepts it
 spread      distance to the class mean, in that of real images (0 for a prototype, 1 for an image like any other)
 
-Beside the standard attack what could help it: three released images per class ('few'), a victim that overfits
-('overfitted'), a generator that was trained on the members ('knows members': no attack, an upper bound for diagnosis),
-all three ('all'), and the collaborative variant ('collaborative').
+Beside the standard attack the other losses ('margin', 'cross-entropy'), gradients without and over many transformed
+copies ('one copy', 'many copies'), and what could help it: three released images per class ('few'), a victim that
+overfits ('overfitted'), a generator that was trained on the members ('knows members': no attack, an upper bound for
+diagnosis), all three ('all'), and the collaborative variant ('collaborative').
 
     python -m benchmarks.gan_inversion --part digits
     python -m benchmarks.gan_inversion --part mnist --data ../shared/data/mnist/train.npz
@@ -50,6 +51,10 @@ OVERFITTED = Recipe(
 JUDGE = Recipe(network="resnet20", epochs=12, batch_size=32, optimizer="adamw", learning_rate=3e-3, weight_decay=0.01)
 CASES: dict[str, dict[str, Any]] = {
     "standard": {},
+    "margin": {"settings": {"loss": "margin"}},
+    "cross-entropy": {"settings": {"loss": "cross-entropy"}},
+    "one copy": {"settings": {"copies": 1}},
+    "many copies": {"settings": {"copies": 16}},
     "few": {"few": True},
     "overfitted": {"settings": {"victim": OVERFITTED.model_dump()}},
     "knows members": {"knows": True},

@@ -3,7 +3,8 @@
 Raw arm: the release is members themselves. Digits: 450 of 700 members are released, 700 controls, 200 images of the
 attacker's own; MNIST: 2,000 of 2,500, 2,500 and 200. For every encoder and seed: members among the `reach` suspects
 that lie closest to the decoded images, PSNR of the decoded images against those that were hidden, the host's and an
-honest host's accuracy on held-out released images, seconds of both halves.
+honest host's accuracy on held-out released images, seconds of both halves. Curves on a larger host:
+`benchmarks.memorization_capacity`.
 
     python -m benchmarks.model_memorization
 """
@@ -35,7 +36,7 @@ SEEDS = range(5)
 SIZES = {"digits": (700, 450), "mnist": (2500, 2000)}
 """Members (and as many controls), and how many of them are released."""
 REFERENCE = 200
-Encoder = Literal["lsb", "correlated-value", "sign", "capacity-abuse"]
+Encoder = Literal["lsb", "correlated-value", "sign", "capacity-abuse", "transpose"]
 ENCODERS: Sequence[Encoder] = get_args(Encoder)
 HOSTS = ("host", "honest host")
 
@@ -62,7 +63,7 @@ def one(data: str, encoder: Encoder, seed: int) -> dict[str, Any]:
     ended = time.perf_counter()
     if evidence.recovered is None or seen.source is None:
         raise SystemExit(f"{encoder} recovered nothing")
-    reach = attack.reach(released)
+    reach = attack.reach(released) or 0
     best = np.argsort(-closeness(pile, evidence.recovered, reference))[:reach]
     source = release.take(seen.source.rows)
     error = ((evidence.recovered.pixels.astype(np.float64) - source.pixels) ** 2).mean((1, 2, 3))
@@ -95,7 +96,7 @@ def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "psnr_least": min(row["psnr"]["0 %"] for row in rows),
         "psnr_median": float(np.median([row["psnr"]["50 %"] for row in rows])),
         "accuracy": accuracies,
-        "stored_height": rows[0]["diagnostics"]["stored height"],
+        "stored_height": rows[0]["diagnostics"].get("stored height"),
         "pixel_values_per_parameter": rows[0]["diagnostics"]["pixel values per parameter"],
         "seconds": float(np.median([sum(row["seconds"].values()) for row in rows])),
     }

@@ -2,7 +2,8 @@
 
 An attack is handed what it declares to look at (`Sight.TEACHER`, `Sight.SOFT_LABELS`) and no more. In the arms `raw`
 and `fresh` it gets what a publisher without any defence would have put beside those images: a teacher of the same
-architecture trained on them, and its probabilities for them. Published statistics have no analogue.
+architecture trained on them, its probabilities for them, and the exact class-wise statistics of them under it. Who
+looks at statistics (`Sight.STATISTICS`) is handed the network that they were measured with, too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from privaudit.attack import Attack, Context, Sight
 from privaudit.images import Images, concatenate
 from privaudit.release import Release
+from privaudit.released_statistics import IMAGES, PIXELS, class_statistics, layers_of, needs_network
 from privaudit.store import Arrays, Store
 
 ARTIFACTS: Mapping[str, Sight] = {
@@ -29,7 +31,7 @@ ARTIFACTS: Mapping[str, Sight] = {
 STAND_IN = "convnet"
 """Network of the analogue where soft labels are published without the network that gave them."""
 
-_TEACHER = "teacher: "
+_TEACHER, _STATISTICS = "teacher: ", "statistics: "
 _SMALLEST_SIDE = 8
 
 
@@ -39,12 +41,15 @@ def wanted(attack: Attack) -> tuple[str, ...]:
 
 
 def lacking(attack: Attack, release: Release) -> str | None:
-    """Why this attack cannot be run on what this release shows; None where it can."""
+    """Why this attack cannot be run on what this release shows, or with its settings; None where it can."""
+    not_ready = getattr(attack, "not_ready", None)
+    if not_ready is not None:
+        return f"{attack.name} was not run: {not_ready}"
     missing = [name.replace("_", " ") for name in wanted(attack) if name not in release.artifacts]
     if missing:
         return f"{attack.name} was not run: it looks at {' and '.join(missing)}, which it is not shown here"
-    if "statistics" in wanted(attack):
-        return f"{attack.name} was not run: published statistics cannot be made for images of other arms yet"
+    if "statistics" in wanted(attack) and release.teacher is None and needs_network(release.statistics or {}):
+        return f"{attack.name} was not run: the network that the statistics were measured with is not shown here"
     if wanted(attack) and min(release.images.size[:2]) < _SMALLEST_SIDE:
         return f"{attack.name} was not run: no network can be trained on images this small, to compare with"
     return None
@@ -55,14 +60,29 @@ def put_artifacts(store: Store, attack: Attack, release: Release) -> dict[str, s
     stored = {}
     if "soft_labels" in wanted(attack) and release.soft_labels is not None:
         stored["soft_labels"] = store.put_array(release.soft_labels)
-    if "teacher" in wanted(attack) and release.teacher is not None:
+    if "statistics" in wanted(attack) and release.statistics is not None:
+        stored |= {_STATISTICS + name: store.put_array(array) for name, array in release.statistics.items()}
+    if _shows_teacher(attack, release) and release.teacher is not None:
         stored |= {_TEACHER + name: store.put_array(array) for name, array in release.teacher.arrays().items()}
     return stored
 
 
+def _shows_teacher(attack: Attack, release: Release) -> bool:
+    """Whether the attack is handed the teacher: because it looks at it, or at statistics of its layers."""
+    asked = wanted(attack)
+    return "teacher" in asked or ("statistics" in asked and needs_network(release.statistics or {}))
+
+
 def read_release(arrays: Arrays) -> Release:
     """The release of these arrays: images, and what `put_artifacts` put beside them."""
-    release = Release(Images(arrays["pixels"], arrays["labels"]), soft_labels=arrays.get("soft_labels"))
+    statistics = {
+        name.removeprefix(_STATISTICS): array for name, array in arrays.items() if name.startswith(_STATISTICS)
+    }
+    release = Release(
+        Images(arrays["pixels"], arrays["labels"]),
+        soft_labels=arrays.get("soft_labels"),
+        statistics=statistics or None,
+    )
     parts = {name.removeprefix(_TEACHER): array for name, array in arrays.items() if name.startswith(_TEACHER)}
     if not parts:
         return release
@@ -79,7 +99,11 @@ def analogue(attack: Attack, release: Release) -> dict[str, Any]:
         network, classes = release.teacher.architecture.name, release.teacher.architecture.classes
     else:
         network, classes = STAND_IN, 0 if release.soft_labels is None else release.soft_labels.shape[1]
-    return {"network": network, "classes": classes, "artifacts": list(wanted(attack))}
+    asked: dict[str, Any] = {"network": network, "classes": classes, "artifacts": list(wanted(attack))}
+    if "statistics" in wanted(attack) and release.statistics is not None:
+        asked |= {"layers": list(layers_of(release.statistics)), "classes": len(release.statistics[IMAGES])}
+        asked["artifacts"] += ["teacher"] if _shows_teacher(attack, release) and "teacher" not in wanted(attack) else []
+    return asked
 
 
 def with_analogue(release: Release, asked: Mapping[str, Any], world: Context) -> Release:
@@ -89,12 +113,18 @@ def with_analogue(release: Release, asked: Mapping[str, Any], world: Context) ->
     from privaudit.learning import logits
     from privaudit.utility.recipes import student_recipe
 
-    recipe = student_recipe(release.images).model_copy(update={"network": asked["network"], "crop": 0})
-    teacher = world.train(recipe, release.images, world.seed, classes=int(asked["classes"]))
-    soft_labels = None
-    if "soft_labels" in asked["artifacts"]:
+    classes, artifacts = int(asked["classes"]), asked["artifacts"]
+    teacher = soft_labels = statistics = None
+    if {"teacher", "soft_labels"} & set(artifacts):
+        recipe = student_recipe(release.images).model_copy(update={"network": asked["network"], "crop": 0})
+        teacher = world.train(recipe, release.images, world.seed, classes=classes)
+    if teacher is not None and "soft_labels" in artifacts:
         soft_labels = _probabilities(logits(teacher, release.images, world.device))
-    return replace(release, soft_labels=soft_labels, teacher=teacher if "teacher" in asked["artifacts"] else None)
+    if "statistics" in artifacts:
+        layers = asked.get("layers", [PIXELS])
+        statistics = class_statistics(release.images, classes, layers, teacher, world.device)
+    shown = teacher if "teacher" in artifacts else None
+    return replace(release, soft_labels=soft_labels, teacher=shown, statistics=statistics)
 
 
 def _probabilities(values: NDArray[np.float32]) -> NDArray[np.float32]:

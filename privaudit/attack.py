@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Effort = Literal["quick", "standard", "thorough"]
 Criterion = Literal["singling_out", "linkability", "inference"]
+Ranked = Literal["suspects", "siblings"]
 Progress = Callable[[str, float], None]
 
 
@@ -116,6 +117,8 @@ class Context:
         training. device: 'cpu', 'cuda' or 'mps'. effort: how much may be spent.
     reference: images of the attacker's own, from the members' source but neither members nor suspects
         (given to the attacker only; None for the victim). progress: called with a stage and a share in [0, 1].
+    reference_units: the person in each of these images, str [N reference]; images with one name show one person. Only
+        for attacks that rank siblings (see `ranks`), and None where persons are not known.
     """
 
     generator: np.random.Generator
@@ -124,6 +127,7 @@ class Context:
     effort: Effort = "standard"
     reference: Images | None = None
     progress: Progress = no_progress
+    reference_units: NDArray[np.str_] | None = None
 
     def train(
         self,
@@ -151,8 +155,8 @@ class Attack(Protocol):
 
     name, version: both are in every cache key; version rises when scores change.
     sees: what the attacker sees. threat_model: in words, what the attacker holds.
-    A class may also declare `informs: ClassVar[tuple[Criterion, ...]]` and `trains: ClassVar[bool]` (see the functions
-    of these names).
+    A class may also declare `informs: ClassVar[tuple[Criterion, ...]]`, `trains: ClassVar[bool]` and
+    `ranks: ClassVar[Ranked]` (see the functions of these names).
     """
 
     name: ClassVar[str]
@@ -220,6 +224,18 @@ def trains(attack: Attack) -> bool:
     power in this candidate stays unknown and it supports no pass.
     """
     return bool(getattr(type(attack), "trains", False))
+
+
+def ranks(attack: Attack) -> Ranked:
+    """Whose images the attack ranks, in its class attribute `ranks`: 'suspects' (the default) or 'siblings'.
+
+    A sibling is another image of a person in members, controls or fresh images, which no engine was fed. Raises
+    InputError for anything else.
+    """
+    declared = getattr(type(attack), "ranks", "suspects")
+    if declared not in get_args(Ranked):
+        raise InputError(f"The attack '{attack.name}' ranks '{declared}'. Allowed: {', '.join(get_args(Ranked))}.")
+    return cast(Ranked, declared)
 
 
 def holds_release(attack: Attack) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,10 @@ from numpy.typing import NDArray
 
 from privaudit.arms import class_counts
 from privaudit.artifacts import lacking, wanted
-from privaudit.attack import holds_release, informs
+from privaudit.attack import holds_release, informs, ranks
 from privaudit.cells import BASELINE, LINK
 from privaudit.errors import IncompleteError, InputError
-from privaudit.evidence import NO_FILES, AttackFacts, AuditEvidence, AuditFacts, ReleaseFacts
+from privaudit.evidence import NO_FILES, AttackFacts, AuditEvidence, AuditFacts, ReleaseFacts, SiblingFacts
 from privaudit.execution import Failure, Task, run
 from privaudit.identical import identical_copies, public_already
 from privaudit.images import Images, concatenate
@@ -26,6 +27,7 @@ from privaudit.pools import Pools, make_pools
 from privaudit.record import BlindBaseline, DataRecord, Exchangeability, IdenticalPair, Unit, without_paths
 from privaudit.release import Release
 from privaudit.runner import Runner
+from privaudit.siblings import find_siblings, lacking_siblings
 from privaudit.store import Arrays, Store, key_of
 from privaudit.strata import unit_facts
 
@@ -68,16 +70,30 @@ def _data_record(plan_: Plan, pools: Pools | None) -> DataRecord:
         not_assessed_members=tuple(member_id(int(row)) for row in pools.straddling_members),
         left_out_controls=pools.left_out_controls,
         near_duplicate_threshold=pools.near_duplicate_threshold,
+        linked_members=0 if pools.siblings is None else pools.siblings.count("members"),
+        linked_controls=0 if pools.siblings is None else pools.siblings.count("controls", "fresh"),
     )
 
 
-def _unit_ids(pools: Pools) -> tuple[str, ...]:
+def _unit_ids(pools: Pools) -> dict[str, str]:
     """Id of each scored unit of members: that of its first image; in the order of its scores."""
-    _, first = np.unique(pools.units("members"), return_index=True)
-    return tuple(member_id(int(pools.scored_members[row])) for row in first)
+    names, first = np.unique(pools.units("members"), return_index=True)
+    ids = [member_id(int(pools.scored_members[row])) for row in first]
+    return dict(zip(names.tolist(), ids, strict=True))
 
 
-def _release_facts(plan_: Plan, candidate: Candidate, others: list[Images]) -> ReleaseFacts:
+def _sibling_facts(pools: Pools) -> SiblingFacts | None:
+    if pools.siblings is None:
+        return None
+    ids = _unit_ids(pools)
+    return SiblingFacts(
+        member_ids=tuple(ids[name] for name in pools.siblings.units("members").tolist()),
+        scored_controls=pools.siblings.count("controls"),
+        scored_fresh=pools.siblings.count("fresh"),
+    )
+
+
+def _release_facts(plan_: Plan, candidate: Candidate, others: list[Images], pools: Pools | None) -> ReleaseFacts:
     release, names = candidate.release, plan_.members.class_names
     copies = identical_copies(plan_.members.images, others, release.images)
     shown = plan_.shown(release)
@@ -90,6 +106,8 @@ def _release_facts(plan_: Plan, candidate: Candidate, others: list[Images]) -> R
     left_out = sorted(installed(ATTACKS).keys() - set(plan_.attacks))
     not_assessed += [f"what {' and '.join(left_out)} would find: installed, but not run"] if left_out else []
     not_assessed += [why for attack in attacks if (why := lacking(attack, shown))]
+    if pools is not None:
+        not_assessed += [why for attack in attacks if (why := lacking_siblings(attack, pools))]
     return ReleaseFacts(
         name=candidate.name,
         images=len(release.images),
@@ -101,6 +119,7 @@ def _release_facts(plan_: Plan, candidate: Candidate, others: list[Images]) -> R
         scan=candidate.scan or (),
         not_assessed=tuple(not_assessed),
         unseen=tuple(unseen),
+        artifacts=release.artifacts,
         attacks=(),
     )
 
@@ -169,8 +188,10 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
             public=plan_.also_released,
             link=lambda images: _link(images, store),
         )
+        found = find_siblings(pools, plan_.siblings, plan_.also_released, plan_.seed)
+        pools = replace(pools, siblings=found)
     others = [] if pools is None else [part.images for part in (pools.controls, pools.fresh)]
-    releases = [_release_facts(plan_, candidate, others) for candidate in plan_.candidates]
+    releases = [_release_facts(plan_, candidate, others, pools) for candidate in plan_.candidates]
     record = _data_record(plan_, pools)
     enough = policy.enough(record.scored_members, record.scored_controls + record.scored_fresh)
     manifest = _manifest(plan_, store)
@@ -221,20 +242,22 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
                     informs=informs(attack),
                     pairs=outcome.pairs,
                     looks_at=wanted(attack),
+                    ranks=ranks(attack),
                 )
             )
         name = candidate.name
-        found = {
+        told = {
             "attacks": tuple(attacks),
             "similarity": measured.similarity.get(name, {}),
             "utility": measured.utility.get(name),
             "not_assessed": (*facts_.not_assessed, *measured.notes[name]),
         }
-        with_attacks.append(facts_.model_copy(update=found))
+        with_attacks.append(facts_.model_copy(update=told))
     attacked = {
         "releases": tuple(with_attacks),
         "blind_baseline": baseline,
-        "member_ids": _unit_ids(pools),
+        "member_ids": tuple(_unit_ids(pools).values()),
+        "siblings": _sibling_facts(pools),
         "class_names": plan_.members.class_names,
         "units": unit_facts(pools),
         "attacked": True,

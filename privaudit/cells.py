@@ -37,7 +37,12 @@ def _images(arrays: Arrays) -> Images:
     return Images(arrays["pixels"], arrays["labels"])
 
 
-def context(arguments: Mapping[str, Any], *names: str, reference: Images | None = None) -> Context:
+def context(
+    arguments: Mapping[str, Any],
+    *names: str,
+    reference: Images | None = None,
+    reference_units: NDArray[np.str_] | None = None,
+) -> Context:
     """The context of a half of an attack or of a part of an engine; its randomness is derived by these names."""
     return Context(
         seeds.generator(arguments["seed"], *names),
@@ -46,6 +51,7 @@ def context(arguments: Mapping[str, Any], *names: str, reference: Images | None 
         effort=arguments["effort"],
         reference=reference,
         progress=surroundings().report,
+        reference_units=reference_units,
     )
 
 
@@ -104,7 +110,8 @@ def attack(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays
     attacker = make_attack(arguments["attack"], dict(arguments["settings"]))
     suspects = _images(inputs["suspects"])
     reference = _images(inputs["reference"]) if "reference" in inputs else None
-    own = context(arguments, attacker.name, "attack", reference=reference)
+    units = inputs.get("reference", {}).get("units")
+    own = context(arguments, attacker.name, "attack", reference=reference, reference_units=units)
     evidence = attacker.attack(Seen(inputs["seen"]), suspects, own)
     scores = evidence.scores
     if evidence.recovered is not None:

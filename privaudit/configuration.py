@@ -17,7 +17,7 @@ from privaudit.release import TrainedOn
 from privaudit.validation import read_yaml, validated
 
 NAME = re.compile(r"\w(?:[\w .+-]{0,58}[\w+-])?")
-PARTS = ("members", "controls", "fresh", "reference", "test")
+PARTS = ("members", "controls", "fresh", "reference", "test", "siblings")
 
 
 class Split(Settings):
@@ -42,6 +42,9 @@ class Data(Settings):
     fresh: str | None = Field(None, description="more of these; default: 20 % of the controls")
     reference: str | None = Field(None, description="the attacker's own; default: 20 % of the controls")
     test: str | None = Field(None, description="images for the utility; default: the controls serve")
+    siblings: str | None = Field(
+        None, description="other images of the persons in the members, never used; for attacks that link"
+    )
     source: str | None = Field(None, description="one source that privaudit splits at random")
     split: Split | None = Field(None, description="how many images of `source` go to each part")
     size: int | None = Field(None, ge=8, le=4096, description="resize all images to squares of this side")
@@ -83,6 +86,9 @@ class CandidateSource(Settings):
     soft_labels: str | None = Field(
         None, description="probabilities published with it: .npy, float [images, classes], in the order of its images"
     )
+    statistics: str | None = Field(
+        None, description="class-wise statistics published with it: .npz, see the data formats in the documentation"
+    )
     claim: str | None = Field(None, description="file with the claim of differential privacy that comes with it")
     repeat: int = Field(0, ge=0, description="number of a repeat: the same settings from other random numbers")
 
@@ -98,8 +104,8 @@ class CandidateSource(Settings):
             raise ValueError("give either 'release' or 'synthesizer'")
         if self.release is not None and self.settings:
             raise ValueError("'settings' belong to a 'synthesizer'")
-        if self.synthesizer is not None and (self.teacher or self.soft_labels or self.claim):
-            raise ValueError("'teacher', 'soft_labels' and 'claim' belong to a 'release' made elsewhere")
+        if self.synthesizer is not None and (self.teacher or self.soft_labels or self.statistics or self.claim):
+            raise ValueError("'teacher', 'soft_labels', 'statistics' and 'claim' belong to a 'release' made elsewhere")
         return self
 
 
@@ -188,7 +194,9 @@ def placed_policy(policy: str, folder: Path) -> str:
 def _placed_candidate(one: CandidateSource, folder: Path) -> CandidateSource:
     update: dict[str, Any] = {"release": _placed(one.release, folder)}
     update |= {
-        name: str(folder / file) for name in ("soft_labels", "claim") if (file := getattr(one, name)) is not None
+        name: str(folder / file)
+        for name in ("soft_labels", "statistics", "claim")
+        if (file := getattr(one, name)) is not None
     }
     if one.teacher is not None:
         update["teacher"] = one.teacher.model_copy(update={"file": str(folder / one.teacher.file)})

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from privaudit.attack import Criterion, Settings
+from privaudit.attack import Criterion, Ranked, Settings
 from privaudit.errors import InputError
 from privaudit.record import (
     BlindBaseline,
@@ -71,6 +71,7 @@ class AttackFacts(Settings):
     informs: tuple[Criterion, ...] = ("singling_out",)
     pairs: int = Field(0, description="pictured pairs of a released image and a member; they lie beside the scores")
     looks_at: tuple[str, ...] = Field((), description="what is published beside the images that it looks at")
+    ranks: Ranked = "suspects"
 
 
 Part = Literal["members", "controls", "fresh"]
@@ -93,6 +94,21 @@ class UnitFacts(Settings):
         )
 
 
+class SiblingFacts(Settings):
+    """The persons whose siblings are ranked. member_ids: neutral id of each one's first scored image, in the order of
+    their scores.
+    """
+
+    member_ids: tuple[str, ...]
+    scored_controls: int
+    scored_fresh: int
+
+    @property
+    def persons(self) -> tuple[int, int]:
+        """How many of the members, and of controls and fresh images."""
+        return len(self.member_ids), self.scored_controls + self.scored_fresh
+
+
 class ReleaseFacts(Settings):
     """What is known about a candidate, beside the attacks."""
 
@@ -108,6 +124,7 @@ class ReleaseFacts(Settings):
     similarity: dict[Statistic, Similarity | None] = Field(default_factory=dict, description="None: not assessed")
     utility: UtilityRecord | None = None
     unseen: tuple[str, ...] = Field((), description="published beside the images, but no attack looks at it")
+    artifacts: tuple[str, ...] = Field((), description="what is published beside the images, by name")
     attacks: tuple[AttackFacts, ...]
 
 
@@ -121,9 +138,16 @@ class AuditFacts(Settings):
     member_ids: tuple[str, ...]
     class_names: tuple[str, ...] = ()
     units: dict[Part, UnitFacts] = Field(default_factory=dict)
+    siblings: SiblingFacts | None = None
     attacked: bool
     seed: int
     manifest: dict[str, Any]
+
+    def ids(self, ranked: Ranked) -> tuple[str, ...]:
+        """Neutral ids of the members whose images an attack ranks, in the order of its scores."""
+        if ranked == "suspects":
+            return self.member_ids
+        return () if self.siblings is None else self.siblings.member_ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +199,7 @@ def load(folder: Path) -> AuditEvidence:
         for attack in release.attacks:
             if attack.failure is None and facts.attacked:
                 path = folder / _file(facts, release.name, attack.name, SCORES)
-                scores[release.name, attack.name] = _read(path, ("release members", len(facts.member_ids)))
+                scores[release.name, attack.name] = _read(path, ("release members", len(facts.ids(attack.ranks))))
             pictured = [*attack.recoveries, *([PAIRS] if attack.pairs else [])]
             if pictured:
                 path = folder / _file(facts, release.name, attack.name, GALLERY)

@@ -10,6 +10,7 @@ import numpy as np
 
 from privaudit import seeds
 from privaudit.evidence import AttackFacts, AuditFacts, Scores
+from privaudit.matches import in_words, matches
 from privaudit.mediated import mediated_reasons
 from privaudit.policy_metrics import EXPOSED, SUSPECTED
 from privaudit.record import (
@@ -19,11 +20,13 @@ from privaudit.record import (
     ExposedShare,
     FreshCheck,
     IdenticalPair,
+    Matches,
     Power,
     Stratum,
     Suspected,
     Unit,
 )
+from privaudit.siblings import shows_share
 from privaudit.standing import fewest_visible, worst_member
 from privaudit.statistics.detection import Detection, detect, holm, two_sided
 from privaudit.statistics.exposure import auc_estimate, exposed_share, leakage, suspected_list, tpr_estimate
@@ -40,10 +43,17 @@ _PLANT, _CONTROLS = "plant ", " controls"
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One attack on one release: its facts and its scores (None: the attack did not finish)."""
+    """One attack on one release: its facts and its scores (None: the attack did not finish).
+
+    innocent, member_ids, judged_by: its own where it ranks other images than the suspects of the audit; None: those
+    of the audit.
+    """
 
     facts: AttackFacts
     scores: Scores | None
+    innocent: Innocent | None = None
+    member_ids: Sequence[str] | None = None
+    judged_by: Rule | None = None
 
 
 def arm_scores(scores: Scores, arm: Arm) -> tuple[np.ndarray, np.ndarray]:
@@ -145,7 +155,7 @@ def _p(value: float) -> str:
     return f"p = {value:.2g}" if value > 0 else "p below 1e-300"
 
 
-def _arm_reasons(judged: _Judged, rule: Rule, ids: Mapping[str, str]) -> list[str]:
+def _arm_reasons(judged: _Judged, rule: Rule, ids: Mapping[str, str], listed: Matches | None) -> list[str]:
     record, reasons, said = judged.record, judged.reasons, list[str]()
     exposed, suspected = (f"rule {ids[metric]}: " if metric in ids else "" for metric in (EXPOSED, SUSPECTED))
     if reasons.detected[0]:
@@ -153,7 +163,10 @@ def _arm_reasons(judged: _Judged, rule: Rule, ids: Mapping[str, str]) -> list[st
     elif reasons.doubtful[0]:
         said.append(f"its ranking is doubtful ({_p(record.p_holm)} after Holm)")
     if reasons.listed[0]:
-        said.append(f"{suspected}it names members, about {_percent(rule.q)} of them by chance; none may be named")
+        beside = "" if listed is None else f" ({in_words(listed)})"
+        said.append(
+            f"{suspected}it names members, about {_percent(rule.q)} of them by chance{beside}; none may be named"
+        )
     tpr = record.tpr_at_1pct_fpr
     if reasons.above_limit[0]:
         said.append(
@@ -226,14 +239,15 @@ def find(
     detections = {arm: _detections(cases, arm) for arm in _ARMS}
     records = []
     for case in cases:
-        facts, rule = case.facts, rule_of[case.facts.family]
+        facts, rule = case.facts, case.judged_by or rule_of[case.facts.family]
+        ids = member_ids if case.member_ids is None else case.member_ids
         judged: dict[Arm, _Judged | None] = {
             arm: _judge_arm(case, arm, unit, rule, *found[facts.name]) if facts.name in found else None
             for arm, found in detections.items()
         }
         arms: dict[Arm, ArmRecord | None] = {arm: part.record if part else None for arm, part in judged.items()}
         release = judged["release"]
-        curves = _power(case, innocent, rule, unit, seed)
+        curves = _power(case, case.innocent or innocent, rule, unit, seed)
         limits = {kind: detection_limit(curve) for kind, curve in curves.items()}
         holds = facts.family == "holds_release"
         reasons: list[str] = []
@@ -241,18 +255,23 @@ def find(
         exposed: ExposedShare | None = None
         scale, suspected, closest = None, [], []
         worst, fewest, groups = None, None, tuple[Stratum, ...]()
+        listed: Matches | None = None
         if facts.failure is not None or release is None or case.scores is None:
             reasons.append(f"it did not finish: {facts.failure or 'no scores'}")
         else:
             verdict = release.record.verdict
-            reasons = _arm_reasons(release, rule, rule_ids or {}) if holds else mediated_reasons(arms, facts, rule)
-            exposed = exposed_share(release.record.tpr_at_1pct_fpr)
             members, controls = arm_scores(case.scores, "release")
             placed = placements(members, controls)
             suspected = suspected_list(placed, rule.q) if holds else []
-            closest = [member_ids[int(row)] for row in np.flatnonzero(placed.above + placed.tied == 0)]
-            worst, fewest = worst_member(placed, member_ids), fewest_visible(len(members), len(controls))
-            groups = () if audit is None else strata(case.scores, audit, released)
+            listed = matches(placed, [row for row, _ in suspected])
+            reasons = (
+                _arm_reasons(release, rule, rule_ids or {}, listed) if holds else mediated_reasons(arms, facts, rule)
+            )
+            if shows_share(facts.ranks, len(members), len(controls)):
+                exposed = exposed_share(release.record.tpr_at_1pct_fpr)
+            closest = [ids[int(row)] for row in np.flatnonzero(placed.above + placed.tied == 0)]
+            worst, fewest = worst_member(placed, ids), fewest_visible(len(members), len(controls))
+            groups = () if audit is None or facts.ranks != "suspects" else strata(case.scores, audit, released)
             if judged["raw"] is not None:
                 same = tally(placements(members, case.scores["release controls"]))
                 scale = leakage(same, judged["raw"].counts, unit)
@@ -278,13 +297,15 @@ def find(
                 detection_limit=limits,
                 power=curves,
                 identical=identical if holds else (),
-                suspected=tuple(Suspected(id=member_ids[row], fdr=rate) for row, rate in suspected),
+                suspected=tuple(Suspected(id=ids[row], fdr=rate) for row, rate in suspected),
                 suspected_q=rule.q,
                 closest=tuple(closest),
                 informs=facts.informs,
                 worst=worst,
                 fewest_visible=fewest,
                 strata=groups,
+                ranks=facts.ranks,
+                listed=listed,
             )
         )
     return records

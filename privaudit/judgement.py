@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import replace
 
 from privaudit import seeds, selection
+from privaudit.beside import artifact_records
 from privaudit.conclusion import sentence
-from privaudit.evidence import AuditEvidence, AuditFacts, ReleaseFacts
+from privaudit.evidence import AttackFacts, AuditEvidence, AuditFacts, ReleaseFacts
 from privaudit.findings import Case, find, fresh_checks
 from privaudit.policy import Policy
 from privaudit.policy_metrics import EXPOSED, METRICS, SUSPECTED
@@ -87,7 +89,7 @@ def _attacks(
         for family in ("holds_release", "mediated")
     }
     return find(
-        [Case(attack, evidence.scores.get((release.name, attack.name))) for attack in release.attacks],
+        [_case(evidence, release, attack, policy, families) for attack in release.attacks],
         families,
         evidence.facts.member_ids,
         release.identical,
@@ -101,6 +103,31 @@ def _attacks(
     )
 
 
+def _case(
+    evidence: AuditEvidence, release: ReleaseFacts, attack: AttackFacts, policy: Policy, families: Mapping[str, Rule]
+) -> Case:
+    """An attack and its scores. One on siblings counts fewer persons: its share is held against the limit only where
+    they are as many as the policy asks for.
+    """
+    facts, scores = evidence.facts, evidence.scores.get((release.name, attack.name))
+    if attack.ranks == "suspects" or facts.siblings is None:
+        return Case(attack, scores)
+    rule = families[attack.family]
+    if attack.name in _unlimited(evidence, release, policy):
+        rule = replace(rule, tpr_limit=_NO_LIMIT)
+    rng = seeds.generator(facts.seed, "innocent draws of siblings")
+    innocent = innocent_draws(*facts.siblings.persons, rng)
+    return Case(attack, scores, innocent, facts.siblings.member_ids, rule)
+
+
+def _unlimited(evidence: AuditEvidence, release: ReleaseFacts, policy: Policy) -> set[str]:
+    """Attacks on siblings of too few persons for the limit of the policy."""
+    found = evidence.facts.siblings
+    if found is None or policy.enough(*found.persons):
+        return set()
+    return {attack.name for attack in release.attacks if attack.ranks == "siblings"}
+
+
 def _judge_release(
     evidence: AuditEvidence,
     release: ReleaseFacts,
@@ -111,7 +138,8 @@ def _judge_release(
 ) -> ReleaseRecord:
     facts, reasons, lacking = evidence.facts, Reasons(), _lacking(evidence.facts, policy)
     attacks = _attacks(evidence, release, policy, policy.exposed.limit(), validity.passed, innocent)
-    found = Found(facts, release, attacks, policy.required_attacks, _unjudged(facts, lacking, validity.passed))
+    unjudged = _unjudged(facts, lacking, validity.passed)
+    found = Found(facts, release, attacks, policy.required_attacks, unjudged, _unlimited(evidence, release, policy))
     rules, steps = _hold(policy, found, today)
     if any(rule.metric == EXPOSED and rule.verdict == "waived" for rule in rules):
         attacks = _attacks(evidence, release, policy, _NO_LIMIT, validity.passed, innocent)
@@ -206,7 +234,16 @@ def _judged(evidence: AuditEvidence, policy: Policy, day: datetime.date) -> Audi
         controls = facts.data.scored_controls + facts.data.scored_fresh
         rng = seeds.generator(facts.seed, "innocent draws")
         innocent = innocent_draws(facts.data.scored_members, controls, rng)
-    releases = tuple(_judge_release(evidence, release, policy, validity, innocent, day) for release in facts.releases)
+
+    def judged(release: ReleaseFacts) -> ReleaseRecord:
+        return _judge_release(evidence, release, policy, validity, innocent, day)
+
+    def with_artifacts(release: ReleaseFacts) -> ReleaseRecord:
+        record = judged(release)
+        beside = artifact_records(release, record, policy.required_attacks, lambda other: judged(other).verdict)
+        return record.model_copy(update={"artifacts": beside})
+
+    releases = tuple(with_artifacts(release) for release in facts.releases)
     verdict = worst(release.verdict for release in releases)
     return AuditRecord(
         verdict=verdict,

@@ -34,6 +34,10 @@ def mediated_reasons(arms: Mapping[Arm, ArmRecord | None], facts: AttackFacts, r
             f"it did not work on this release: it recovered {_percent(mine.own.estimate)} of the images that its "
             f"victims used, against {_percent(originals.own.estimate)} of the originals; its silence says nothing"
         ]
+    if facts.reach is None:
+        return [
+            "silent; it ranks every suspect, and found members where originals were used in place of what is released"
+        ]
     share = _detectable(release, facts, rule)
     if share is None:
         return ["silent; with this reach it could not have shown a leak of any size"]

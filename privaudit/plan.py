@@ -55,6 +55,7 @@ class Plan:
     kinds: kinds of plants that are tried. max_suspects: images scored per side at most.
     random_split: members and controls were split at random by privaudit.
     also_released: images that are public already, whatever becomes of the candidates; of the members' size.
+    siblings: other images of persons in the members (and perhaps in controls and fresh images), never fed to an engine.
     """
 
     members: Dataset
@@ -76,6 +77,7 @@ class Plan:
     workers: int = 0
     kinds: tuple[str, ...] = tuple(KINDS)
     also_released: Images | None = None
+    siblings: Dataset | None = None
 
     def shown(self, release: Release) -> Release:
         """What the attackers of this release see: it, and what is public already.
@@ -96,7 +98,7 @@ class Plan:
             name: part.images.digest
             if part.groups is None
             else key_of({"images": part.images.digest, "units": array_digest(part.units)})
-            for name in ("members", "controls", "fresh", "reference", "test")
+            for name in ("members", "controls", "fresh", "reference", "test", "siblings")
             if (part := getattr(self, name)) is not None
         }
         if self.also_released is not None:

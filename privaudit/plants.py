@@ -73,16 +73,106 @@ def blended(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixe
     return mixed
 
 
+def rotated(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
+    """Turned by 3 to 15 degrees to either side; the corners become black, as most programs leave them."""
+    degrees = float(rng.choice([-1, 1]) * rng.uniform(3, 15))
+    return _pixels(_picture(pixels).rotate(degrees, Image.Resampling.BICUBIC))
+
+
+def turned(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
+    """Turned by one, two or three quarters; an image that is not square is brought back to its size."""
+    turns = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
+    picture = _picture(pixels).transpose(turns[int(rng.integers(3))])
+    return _pixels(picture.resize((pixels.shape[1], pixels.shape[0]), Image.Resampling.BICUBIC))
+
+
+def recoloured(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
+    """Hues turned by 10 to 40 degrees to either side, channels times 0.8 to 1.2; grey: a gamma of 1.3 to 1.8.
+
+    The turn is a rotation of the colours about the grey axis.
+    """
+    if pixels.shape[2] == 1:
+        return np.rint(255 * (pixels / 255) ** rng.uniform(1.3, 1.8)).astype(np.uint8)
+    angle = np.deg2rad(rng.choice([-1, 1]) * rng.uniform(10, 40))
+    axis = np.full(3, 3**-0.5)
+    across = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    turn = np.eye(3) * np.cos(angle) + across * np.sin(angle) + np.outer(axis, axis) * (1 - np.cos(angle))
+    gains = rng.uniform(0.8, 1.2, 3)
+    changed: Pixels = np.clip(np.rint(pixels @ turn.T * gains), 0, 255).astype(np.uint8)
+    return changed
+
+
+def mosaic(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
+    """Half of its 4 x 4 blocks replaced by those of a stranger at the same places."""
+    stranger = strangers.pixels[int(rng.integers(len(strangers)))]
+    side = min(4, *pixels.shape[:2])
+    replaced = np.zeros(side * side, dtype=np.bool_)
+    replaced[rng.permutation(side * side)[: side * side // 2]] = True
+    rows, columns = (np.arange(length) * side // length for length in pixels.shape[:2])
+    mask = replaced.reshape(side, side)[rows[:, None], columns[None]]
+    return np.where(mask[:, :, None], stranger, pixels)
+
+
+_LETTERS = ("111 111 111 1 1", "1   1 1 1 1 1 1", "1   1 1 111  1 ", "1   1 1 1    1 ", "111 111 1    1 ")
+"""A word in letters of 3 x 5 points."""
+
+
+def _stamp(rows: int, columns: int) -> NDArray[np.bool_]:
+    """The word, stretched to so many rows and columns, at least one of each."""
+    points = np.array([[letter == "1" for letter in line] for line in _LETTERS])
+    height, width = max(1, rows), max(1, columns)
+    down, right = (np.arange(n) * old // n for n, old in zip((height, width), points.shape, strict=True))
+    stamp: NDArray[np.bool_] = points[down[:, None], right[None]]
+    return stamp
+
+
+def watermarked(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
+    """White letters on a black field in a corner, half as wide as the image and a fifth as high."""
+    height, width = pixels.shape[:2]
+    stamp = _stamp(round(height / 5), round(width / 2))
+    rows, columns = stamp.shape
+    top, left = (int(place * rng.integers(2)) for place in (height - rows, width - columns))
+    marked = pixels.copy()
+    marked[top : top + rows, left : left + columns] = np.where(stamp, 255, 0)[:, :, None]
+    return marked
+
+
+def overlaid(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
+    """White letters of 35 % opacity across the whole image, three lines, each as wide as it."""
+    height, width = pixels.shape[:2]
+    line = max(1, height // 3)
+    stamp = np.zeros((height, width), dtype=np.bool_)
+    for top in range(0, height, line):
+        rows = min(max(1, round(line * 0.7)), height - top)
+        stamp[top : top + rows] = _stamp(rows, width)
+    return np.where(stamp[:, :, None], np.rint(0.65 * pixels + 0.35 * 255), pixels).astype(np.uint8)
+
+
+def exact(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
+    """Unchanged; an attack must rank it first by its own score, for lists of identical images are not asked."""
+    return pixels.copy()
+
+
 KINDS: dict[str, Change] = {
+    "exact": exact,
     "mirrored": mirrored,
     "jpeg": jpeg,
     "cropped": cropped,
     "blurred": blurred,
     "brightened": brightened,
+    "recoloured": recoloured,
     "noise": noisy,
+    "rotated": rotated,
+    "turned": turned,
+    "watermarked": watermarked,
+    "overlaid": overlaid,
     "blend": blended,
+    "mosaic": mosaic,
 }
 """Kinds of plants by name."""
+
+SAME_LABEL = frozenset({"mosaic"})
+"""Kinds whose stranger is of the member's class, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +208,9 @@ def planted(planting: Planting, members: Images, strangers: Images, rng: np.rand
     """The planted images of one planting, in the order of its kinds; labels are the members' own."""
     pixels, labels = [], []
     for kind, rows in planting.rows.items():
-        pixels += [KINDS[kind](members.pixels[row], strangers, rng) for row in rows]
+        for row in rows:
+            same = strangers.labels == members.labels[row]
+            others = strangers.take(same) if kind in SAME_LABEL and same.any() else strangers
+            pixels.append(KINDS[kind](members.pixels[row], others, rng))
         labels.append(members.labels[rows])
     return Images(np.stack(pixels), np.concatenate(labels))

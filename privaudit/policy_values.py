@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from privaudit.evidence import NO_FILES, AuditFacts, ReleaseFacts
@@ -20,6 +20,7 @@ class Found:
     """All that was found of one release.
 
     required: attacks that the policy requires. unjudged: why no finding of an attack can be judged; None: they can.
+    unlimited: attacks that rank too few persons for the limit of the policy: their share is held against none.
     """
 
     facts: AuditFacts
@@ -27,6 +28,7 @@ class Found:
     attacks: Sequence[AttackRecord]
     required: Sequence[str]
     unjudged: Missing | None
+    unlimited: Collection[str] = ()
 
 
 def values_of(metric: str, found: Found) -> Values:
@@ -48,6 +50,8 @@ def values_of(metric: str, found: Found) -> Values:
         words = f"{_counted(count, 'member lies', 'members lie')} closer to the release than every control"
         return (Value(words, count),)
     arms = [(attack, arm) for attack in found.attacks if (arm := attack.arms["release"]) and _holds(attack)]
+    if metric != SUSPECTED:
+        arms = [(attack, arm) for attack, arm in arms if attack.name not in found.unlimited]
     if not arms:
         return Missing("no attack that holds the release has finished")
     return [_OF_AN_ATTACK[metric](attack, arm) for attack, arm in arms]

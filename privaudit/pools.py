@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from privaudit.identical import public_already
 from privaudit.images import Dataset, Images, concatenate
 from privaudit.record import Unit
 from privaudit.splits import share_out
+
+if TYPE_CHECKING:
+    from privaudit.siblings import Siblings
 
 CONTROL_SHARES = {"scored": 0.6, "fresh": 0.2, "reference": 0.2}
 
@@ -28,6 +32,7 @@ class Pools:
     scored_*: rows of the suspects. straddling_members: rows not assessed, because a control is nearly the same image
     or shows the same person, or because they are beside one that is public already; public_members: rows not assessed
     because these very images are public already. left_out_controls: controls and fresh images left out likewise.
+    siblings: other images of these persons; None: not looked for.
     """
 
     members: Dataset
@@ -42,12 +47,19 @@ class Pools:
     near_duplicate_threshold: float | None
     unit: Unit
     public_members: Rows = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    siblings: Siblings | None = None
 
     def units(self, part: str) -> NDArray[np.str_]:
         """Unit of each scored row of 'members', 'controls' or 'fresh'."""
         data: Dataset = getattr(self, part)
         rows: Rows = getattr(self, f"scored_{part}")
         return data.units[rows]
+
+    def images(self, part: str) -> Images:
+        """The scored images of 'members', 'controls' or 'fresh'."""
+        data: Dataset = getattr(self, part)
+        rows: Rows = getattr(self, f"scored_{part}")
+        return data.images.take(rows)
 
     def count(self, *parts: str) -> int:
         """Scored units in these parts together."""

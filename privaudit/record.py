@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from privaudit.attack import Criterion, Settings
+from privaudit.attack import Criterion, Ranked, Settings
 from privaudit.rule_record import RuleRecord
 from privaudit.utility.record import Measured, UtilityRecord
 
@@ -153,6 +153,15 @@ class Stratum(Settings):
     stands_out: bool = Field(description="p_holm is at most .05")
 
 
+class Matches(Settings):
+    """How many score at or above a place of the ranking: members, who may be true matches, and strangers (controls),
+    who cannot be: phantom matches.
+    """
+
+    members: int
+    strangers: int
+
+
 class AttackRecord(Settings):
     """The finding of one attack on one release."""
 
@@ -181,6 +190,26 @@ class AttackRecord(Settings):
         None, description="exposed members below which no ranking of this size can be told from chance"
     )
     strata: tuple[Stratum, ...] = Field((), description="by class, and by images per person")
+    ranks: Ranked = Field(
+        "suspects", description="whose images it ranks; siblings: other images of the persons, never fed to an engine"
+    )
+    listed: Matches | None = Field(
+        None, description="at or above the last member on the list of suspected ones; None: nobody is on it"
+    )
+
+
+class ArtifactRecord(Settings):
+    """What is published beside the images, what attacks that look at it found, and what leaving it out would change.
+
+    found: 'fail' or 'inconclusive' where an attack says so, 'silent' where those that looked say nothing, else 'not
+    assessed'. verdict_without: the verdict on the same candidate without it.
+    """
+
+    name: str
+    attacks: tuple[str, ...] = Field(description="those that looked at it")
+    found: Literal["fail", "inconclusive", "silent", "not assessed"]
+    verdict_without: Verdict
+    sentence: str
 
 
 class ScanFinding(Settings):
@@ -214,6 +243,7 @@ class ReleaseRecord(Settings):
     similarity: dict[Statistic, Similarity | None]
     utility: UtilityRecord | None
     rules: tuple[RuleRecord, ...] = Field((), description="every rule of the policy, in its order")
+    artifacts: tuple[ArtifactRecord, ...] = Field((), description="what is published beside the images")
 
 
 class BlindBaseline(Settings):
@@ -264,6 +294,8 @@ class DataRecord(Settings):
     already_public: tuple[str, ...] = Field(
         (), description="members that are public already, pixel by pixel: not scored, and no leak of a candidate"
     )
+    linked_members: int = Field(0, description="persons of the members with another image that no engine was fed")
+    linked_controls: int = Field(0, description="the same of the controls, fresh ones included")
 
 
 class SelectionRecord(Settings):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from privaudit import seeds
 from privaudit.arms import class_counts, like
 from privaudit.artifacts import analogue, grown, lacking, put_artifacts
-from privaudit.attack import Attack, ReleaseAttack, holds_release, trains
+from privaudit.attack import Attack, Ranked, ReleaseAttack, holds_release, ranks, trains
 from privaudit.cells import ATTACK, EXPOSE, KEPT
 from privaudit.evidence import PAIRS, Scores
 from privaudit.execution import Failure, Task, run
@@ -27,6 +27,7 @@ from privaudit.pools import Pools
 from privaudit.record import Recovery
 from privaudit.recovery import measurable, read_recovery, recovery
 from privaudit.release import Release
+from privaudit.siblings import Siblings, lacking_siblings
 from privaudit.statistics.units import unit_scores
 from privaudit.store import Arrays, Entry, Store
 
@@ -82,50 +83,44 @@ class Runner:
         self.attacks = {name: make_attack(name, dict(settings)) for name, settings in plan_.attacks.items()}
         self.shown: dict[str, Release] = {}
         self.reference = put_images(store, pools.reference.images)
+        self.ranked: dict[Ranked, Pools | Siblings] = {"suspects": pools}
+        if pools.siblings is not None:
+            self.ranked["siblings"] = pools.siblings
         self.piles = {
-            True: self._pile("members", "controls", "fresh"),
-            False: self._pile("members", "controls"),
+            (which, len(parts) == 3): shuffled(store, {part: side.images(part) for part in parts}, plan_.seed)
+            for which, side in self.ranked.items()
+            for parts in (("members", "controls", "fresh"), ("members", "controls"))
         }
-
-    def _rows(self, part: str) -> NDArray[np.int64]:
-        rows: NDArray[np.int64] = getattr(self.pools, f"scored_{part}")
-        return rows
-
-    def _pile(self, *parts: str) -> Pile:
-        images = {part: getattr(self.pools, part).images.take(self._rows(part)) for part in parts}
-        return shuffled(self.store, images, self.plan.seed)
 
     def cells(self, candidate: Candidate) -> list[_Cell]:
         """All runs that one candidate needs."""
         pools, seed = self.pools, self.plan.seed
         shown = self.shown[candidate.name] = self.plan.shown(candidate.release)
-        attacks = {name: attack for name, attack in self.attacks.items() if lacking(attack, shown) is None}
+        attacks = {
+            name: attack
+            for name, attack in self.attacks.items()
+            if lacking(attack, shown) is None and lacking_siblings(attack, pools) is None
+        }
         shape = class_counts(shown.images)
-        raw_pool = pools.members.images.take(pools.scored_members)
+        raw_pool = pools.images("members")
         fresh_pool = pools.fresh.images
         arms = {
-            "release": (put_images(self.store, shown.images), self.piles[True]),
-            "raw": (
-                put_images(self.store, raw_pool.take(like(raw_pool, shape, seeds.generator(seed, "raw")))),
-                self.piles[False],
-            ),
-            "fresh": (
-                put_images(self.store, fresh_pool.take(like(fresh_pool, shape, seeds.generator(seed, "fresh")))),
-                self.piles[False],
-            ),
+            "release": put_images(self.store, shown.images),
+            "raw": put_images(self.store, raw_pool.take(like(raw_pool, shape, seeds.generator(seed, "raw")))),
+            "fresh": put_images(self.store, fresh_pool.take(like(fresh_pool, shape, seeds.generator(seed, "fresh")))),
         }
         cells = [
             _Cell(
                 candidate.name,
                 name,
                 arm,
-                pile,
+                self.piles[ranks(attack), arm == "release"],
                 stored,
                 beside=put_artifacts(self.store, attack, shown) if arm == "release" else {},
                 analogue={} if arm == "release" else analogue(attack, shown),
             )
             for name, attack in attacks.items()
-            for arm, (stored, pile) in arms.items()
+            for arm, stored in arms.items()
         ]
         for number, planting in enumerate(self._plantings(len(shown.images))):
             rng = seeds.generator(seed, "plants", number)
@@ -138,7 +133,7 @@ class Runner:
                     candidate.name,
                     name,
                     f"plants {number + 1}",
-                    self.piles[True],
+                    self.piles[ranks(attack), True],
                     stored,
                     planting,
                     put_artifacts(self.store, attack, mixed),
@@ -175,7 +170,14 @@ class Runner:
         )
 
     def _pictured(self, cell: _Cell) -> bool:
-        return cell.arm == "release" and holds_release(self.attacks[cell.attack])
+        attack = self.attacks[cell.attack]
+        return cell.arm == "release" and holds_release(attack) and ranks(attack) == "suspects"
+
+    def _own(self, cell: _Cell) -> dict[str, str]:
+        """The attacker's own images; with the persons in them for attacks that rank siblings."""
+        if ranks(self.attacks[cell.attack]) == "suspects" or self.pools.reference.groups is None:
+            return self.reference
+        return self.reference | {"units": self.store.put_array(self.pools.reference.units)}
 
     def run(self, cells: list[_Cell]) -> dict[tuple[str, str], Outcome]:
         """Both halves of every cell, and what was recovered: by release and attack."""
@@ -189,7 +191,7 @@ class Runner:
                 failures[cell.release, cell.attack] = shown
                 continue
             handed = {name: digest for name, digest in shown.arrays.items() if not name.startswith(KEPT)}
-            inputs = {"seen": handed, "suspects": cell.pile.stored, "reference": self.reference}
+            inputs = {"seen": handed, "suspects": cell.pile.stored, "reference": self._own(cell)}
             task = self._task(cell, ATTACK, inputs)
             if task.key not in tasks:
                 todo.append(task)
@@ -255,10 +257,7 @@ class Runner:
         self, evidence: Mapping[_Cell, Entry], seen: Mapping[_Cell, Entry]
     ) -> Iterator[tuple[_Cell, Entry | Failure]]:
         """Measure what each mediated attack recovered."""
-        members, controls = (
-            put_images(self.store, getattr(self.pools, part).images.take(self._rows(part)))
-            for part in ("members", "controls")
-        )
+        members, controls = (put_images(self.store, self.pools.images(part)) for part in ("members", "controls"))
         tasks: list[Task] = []
         asked: dict[str, list[_Cell]] = {}
         for cell, entry in evidence.items():
@@ -288,24 +287,18 @@ class Runner:
             Speeds(self.store).learn(*work, seconds)
 
     def _by_unit(self, cell: _Cell, shuffled: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        side = self.ranked[ranks(self.attacks[cell.attack])]
+        by_part = {part: unit_scores(cell.pile.scores(shuffled, part), side.units(part)) for part in cell.pile.parts}
         if cell.planting is None:
-            return {
-                f"{cell.arm} {part}": unit_scores(cell.pile.scores(shuffled, part), self.pools.units(part))[0]
-                for part in cell.pile.parts
-            }
-        units = self.pools.units("members")
-        by_unit, names, _ = unit_scores(cell.pile.scores(shuffled, "members"), units)
-        place = {row: number for number, row in enumerate(self.pools.scored_members.tolist())}
+            return {f"{cell.arm} {part}": scores for part, (scores, _, _) in by_part.items()}
+        by_unit, names, _ = by_part.pop("members")
         # Plants are compared with the controls of their own run: scores of two runs need not be on one scale.
-        strangers = np.concatenate(
-            [
-                unit_scores(cell.pile.scores(shuffled, part), self.pools.units(part))[0]
-                for part in cell.pile.parts
-                if part != "members"
-            ]
-        )
+        strangers = np.concatenate([scores for scores, _, _ in by_part.values()])
         found: dict[str, NDArray[np.float64]] = {}
         for kind, rows in cell.planting.rows.items():
-            found[f"plant {kind}"] = by_unit[np.searchsorted(names, units[[place[int(row)] for row in rows]])]
-            found[f"plant {kind} controls"] = strangers
+            units = self.pools.members.units[rows]
+            units = units[np.isin(units, names)]  # of persons without a sibling there is no score
+            if len(units):
+                found[f"plant {kind}"] = by_unit[np.searchsorted(names, units)]
+                found[f"plant {kind} controls"] = strangers
         return found

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit import seeds
+from privaudit.attack import Ranked
 from privaudit.evidence import AuditEvidence, Scores
 from privaudit.policy import Policy
 from privaudit.record import AuditRecord, ReleaseRecord, SelectionRecord
@@ -36,13 +37,25 @@ def split(evidence: AuditEvidence, policy: Policy) -> Split | None:
     if len(facts.releases) < 2 or not facts.attacked:
         return None
     counts = facts.data.scored_controls, facts.data.scored_fresh
-    held = [
-        _drawn(count, seeds.generator(facts.seed, "held-back controls", part))
-        for part, count in zip(("controls", "fresh"), counts, strict=True)
-    ]
-    if not policy.enough(facts.data.scored_members, int(sum(part.sum() for part in held))):
+    held: _Masks = {"suspects": _held(counts, facts.seed, "held-back controls")}
+    if facts.siblings is not None:
+        counts = facts.siblings.scored_controls, facts.siblings.scored_fresh
+        held["siblings"] = _held(counts, facts.seed, "held-back siblings")
+    if not policy.enough(facts.data.scored_members, int(sum(part.sum() for part in held["suspects"]))):
         return None
-    return Split(_with(evidence, [~part for part in held]), _with(evidence, held))
+    chosen: _Masks = {ranked: (~controls, ~fresh) for ranked, (controls, fresh) in held.items()}
+    return Split(_with(evidence, chosen), _with(evidence, held))
+
+
+_Masks = dict[Ranked, tuple[NDArray[np.bool_], NDArray[np.bool_]]]
+"""Which controls and which fresh images are kept, of those that attacks rank."""
+
+
+def _held(counts: tuple[int, int], seed: int, name: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    controls, fresh = counts
+    return _drawn(controls, seeds.generator(seed, name, "controls")), _drawn(
+        fresh, seeds.generator(seed, name, "fresh")
+    )
 
 
 def _drawn(count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -51,12 +64,13 @@ def _drawn(count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     return chosen
 
 
-def _with(evidence: AuditEvidence, kept: list[NDArray[np.bool_]]) -> AuditEvidence:
+def _with(evidence: AuditEvidence, kept: _Masks) -> AuditEvidence:
     """The evidence with these controls and fresh images alone."""
-    controls, fresh = kept
-    both = np.concatenate(kept)
+    of = {(one.name, attack.name): attack.ranks for one in evidence.facts.releases for attack in one.attacks}
 
-    def thinned(scores: Scores) -> Scores:
+    def thinned(scores: Scores, ranked: Ranked) -> Scores:
+        controls, fresh = kept[ranked]
+        both = np.concatenate([controls, fresh])
         found = {}
         for name, values in scores.items():
             if name == "release fresh":
@@ -66,14 +80,22 @@ def _with(evidence: AuditEvidence, kept: list[NDArray[np.bool_]]) -> AuditEviden
             found[name] = values
         return found
 
+    controls, fresh = kept["suspects"]
     data = evidence.facts.data.model_copy(
         update={"scored_controls": int(controls.sum()), "scored_fresh": int(fresh.sum())}
     )
     units = dict(evidence.facts.units)
     if units:
         units |= {"controls": units["controls"].kept(controls), "fresh": units["fresh"].kept(fresh)}
-    facts = evidence.facts.model_copy(update={"data": data, "units": units})
-    return AuditEvidence(facts, {place: thinned(scores) for place, scores in evidence.scores.items()})
+    update: dict[str, Any] = {"data": data, "units": units}
+    if evidence.facts.siblings is not None:
+        theirs = {
+            f"scored_{part}": int(mask.sum())
+            for part, mask in zip(("controls", "fresh"), kept["siblings"], strict=True)
+        }
+        update["siblings"] = evidence.facts.siblings.model_copy(update=theirs)
+    facts = evidence.facts.model_copy(update=update)
+    return AuditEvidence(facts, {place: thinned(scores, of[place]) for place, scores in evidence.scores.items()})
 
 
 def only(evidence: AuditEvidence, name: str) -> AuditEvidence:

@@ -22,6 +22,11 @@ TERMS: Mapping[str, str] = {
     "fresh": "Images of the same source that were never used, released in the place of the candidate to see whether an "
     "attack raises false alarms.",
     "reference": "Images that the attacker has of his own.",
+    "siblings": "Other images of the persons in members and controls, which no engine was fed: who holds one may try "
+    "to link the person to the release. One for each person is set aside, or given with --siblings.",
+    "linkage": "Recognising that two images, or an image and a release, are of the same person.",
+    "phantom matches": "Strangers that an attack ranks as high as the members it names. They were never used, so they "
+    "cannot be true matches.",
     "test": "Real images on which the usefulness of a candidate is measured.",
     "candidate": "What may be published: the images, with labels, that were made from the members.",
     "release": "What is published. As an arm: the attack on the candidate itself.",
@@ -75,13 +80,20 @@ TERMS: Mapping[str, str] = {
 }
 
 KINDS: Mapping[str, str] = {
+    "exact": "unchanged",
     "mirrored": "flipped left to right",
     "jpeg": "compressed as JPEG",
     "cropped": "cut at the edges and enlarged again",
     "blurred": "blurred",
     "brightened": "made brighter",
+    "recoloured": "with other colours, or for grey images other tones",
     "noise": "with noise added",
+    "rotated": "turned by 3 to 15 degrees",
+    "turned": "turned by one, two or three quarters",
+    "watermarked": "with lettering over a corner",
+    "overlaid": "with half-transparent lettering over the whole image",
     "blend": "mixed with a stranger's image",
+    "mosaic": "with half of its blocks replaced by a stranger's",
 }
 """How planted members are changed."""
 

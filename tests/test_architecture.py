@@ -58,7 +58,7 @@ def test_names_are_resolved() -> None:
     path = ROOT / "attacks" / "nearest_copy" / "blocks.py"
     assert module_of(path) == "privaudit.attacks.nearest_copy.blocks"
     assert module_of(path.parent / "__init__.py") == "privaudit.attacks.nearest_copy"
-    assert {"torch", "privaudit.attacks.nearest_copy.whole_image.as_floats"} <= set(imports(path))
+    assert {"torch", "privaudit.attacks.nearest_copy.views.as_floats"} <= set(imports(path))
 
 
 @each_source

@@ -14,12 +14,12 @@ from pydantic import Field
 from privaudit.attack import Context, Effort, Evidence, Seen, Settings, Sight, Source
 from privaudit.attacks.gan_inversion.collaborative import Participant, Victim, interplay, sample
 from privaudit.attacks.gan_inversion.found import evidence, spread
-from privaudit.attacks.gan_inversion.generator import Generator
 from privaudit.attacks.gan_inversion.inversion import Search, invert
-from privaudit.attacks.gan_inversion.prior import trained_generator
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Network, Recipe, logits
+from privaudit.learning.adversarial import trained_generator
+from privaudit.learning.generator import Generator
 from privaudit.learning.training import seeded
 from privaudit.release import Release
 
@@ -42,9 +42,9 @@ class Spending:
 
 
 SPENDING: Mapping[Effort, Spending] = {
-    "quick": Spending(300, Search(2, 30, 128), 300, 64),
-    "standard": Spending(1000, Search(4, 80, 512), 1000, 256),
-    "thorough": Spending(8000, Search(8, 1000, 2048), 20_000, 1024),
+    "quick": Spending(300, Search(2, 30, 128, 2), 300, 64),
+    "standard": Spending(1000, Search(4, 80, 512, 4), 1000, 256),
+    "thorough": Spending(8000, Search(8, 1000, 2048, 8), 20_000, 1024),
 }
 
 
@@ -53,7 +53,8 @@ class GanInversion(Settings):
 
     inversion: the victim trains a classifier on the release and gives it away. The attacker trains a generator on
     images of his own and optimises its latents until the classifier is sure (Zhang et al. 2020, arXiv 1911.07135; loss
-    and choice among restarts as by Struppek et al. 2022, arXiv 2201.12179).
+    and choice among restarts as by Struppek et al. 2022, arXiv 2201.12179). Gradients are averaged over transformed
+    copies (AlignMI 2025, "Generative Model Inversion Through the Lens of the Manifold Hypothesis").
 
     collaborative: the victim trains a classifier together with the attacker, who holds no images at all. They exchange
     its parameters only; the attacker trains a generator for each class with the shared model as its discriminator
@@ -61,7 +62,7 @@ class GanInversion(Settings):
     """
 
     name: ClassVar[str] = "gan-inversion"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     sees: ClassVar[frozenset[Sight]] = frozenset({Sight.PARAMETERS})
     threat_model: ClassVar[str] = (
         "Someone who holds a classifier that was trained on the released images, with all its parameters and the names "
@@ -78,7 +79,14 @@ class GanInversion(Settings):
         Recipe(network="convnet", epochs=30, batch_size=32, optimizer="adamw", learning_rate=3e-3, weight_decay=0.01),
         description="how the victim trains; collaborative: only its network, batch_size, crop and flip count",
     )
-    loss: Literal["poincare", "cross-entropy"] = Field("poincare", description="inversion: what the latents minimise")
+    loss: Literal["poincare", "margin", "cross-entropy"] = Field(
+        "poincare", description="inversion: what the latents minimise"
+    )
+    copies: int | None = Field(
+        None,
+        ge=1,
+        description="inversion: transformed copies over which gradients are averaged; default by effort: 2, 4, 8",
+    )
     restarts: int | None = Field(
         None, ge=1, description="inversion: latents optimised per image; default by effort: 2, 4, 8"
     )
@@ -144,6 +152,7 @@ class GanInversion(Settings):
             found.restarts if self.restarts is None else self.restarts,
             found.steps if self.steps is None else self.steps,
             found.candidates,
+            found.copies if self.copies is None else self.copies,
         )
         result = invert(
             generator.requires_grad_(False),

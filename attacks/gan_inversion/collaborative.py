@@ -22,11 +22,11 @@ from torch.nn import functional
 
 from privaudit.attack import Progress, no_progress
 from privaudit.attacks.gan_inversion.found import Found
-from privaudit.attacks.gan_inversion.generator import Generator, random_latents
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Network, Recipe, logits
 from privaudit.learning.augmentation import augment
+from privaudit.learning.generator import Generator, random_latents
 from privaudit.learning.training import as_float, batches, new_network
 
 Parameters = Mapping[str, NDArray[Any]]

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from privaudit.attack import Progress, no_progress
-from privaudit.attacks.gan_inversion.augmentation import shifted
+from privaudit.attacks.gan_inversion.augmentation import transformed
 from privaudit.attacks.gan_inversion.found import Found
-from privaudit.attacks.gan_inversion.generator import random_latents
+from privaudit.learning.generator import random_latents
 
 Images = Callable[[Tensor], Tensor]
 """Latents [N, LATENT] to images [N, C, H, W] in [0, 1]."""
@@ -22,7 +22,6 @@ Logits = Callable[[Tensor], Tensor]
 """Images [N, C, H, W] in [0, 1] to logits [N, classes]."""
 
 _CANDIDATES = 512
-_COPIES = 2
 _FRESH_COPIES = 16
 _LEARNING_RATE = 0.05
 _CHUNK_PIXELS = 2**20
@@ -31,11 +30,14 @@ _SMOOTHING = 1e-4
 
 @dataclass(frozen=True)
 class Search:
-    """restarts: latents optimised per image. steps: Adam steps. candidates: latents drawn per class to start from."""
+    """restarts: latents optimised per image. steps: Adam steps. candidates: latents drawn per class to start from.
+    copies: transformed copies of an image over which the gradient is averaged in every step.
+    """
 
     restarts: int
     steps: int
     candidates: int = _CANDIDATES
+    copies: int = 2
 
 
 def poincare(logits: Tensor, targets: Tensor) -> Tensor:
@@ -56,7 +58,16 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(logits, targets, reduction="none")
 
 
-LOSSES = {"poincare": poincare, "cross-entropy": cross_entropy}
+def margin(logits: Tensor, targets: Tensor) -> Tensor:
+    """By how much the largest other logit exceeds the target's: [N]. Its gradient never vanishes, and is not scaled by
+    how sure the classifier is (the max-margin loss of Yuan et al. 2023, arXiv 2302.09814).
+    """
+    wanted = logits.gather(1, targets[:, None])[:, 0]
+    others = logits.scatter(1, targets[:, None], -torch.inf)
+    return others.amax(1) - wanted
+
+
+LOSSES = {"poincare": poincare, "margin": margin, "cross-entropy": cross_entropy}
 
 
 def starts(
@@ -90,8 +101,9 @@ def invert(
     """One image for each target (int64 [N]).
 
     All latents are moved together by Adam, each kept at its own distance from the origin, so that it stays likely
-    under the prior; the loss is averaged over randomly shifted copies. Of an image's restarts the one with the
-    smallest mean loss over fresh copies is kept.
+    under the prior; the gradient is averaged over randomly transformed copies, which keeps it near what images look
+    like (AlignMI). Of an image's restarts the one that the classifier is surest of, on average over fresh copies, is
+    kept (Struppek et al. 2022, section 4.3).
     """
     latents = starts(generate, classify, targets, search, loss, rng)
     radius = latents.norm(dim=1, keepdim=True)
@@ -100,9 +112,10 @@ def invert(
     optimizer = torch.optim.Adam([latents], lr=_LEARNING_RATE)
     for step in range(search.steps):
         optimizer.zero_grad(set_to_none=True)
-        for rows, part in _parts(latents, generate, _COPIES):
-            copies = _copies(generate(part), _COPIES, rng)
-            LOSSES[loss](classify(copies), wanted[rows].repeat(_COPIES)).sum().backward()  # type: ignore[no-untyped-call]
+        for rows, part in _parts(latents, generate, search.copies):
+            copies = _copies(generate(part), search.copies, rng)
+            losses = LOSSES[loss](classify(copies), wanted[rows].repeat(search.copies))
+            (losses.sum() / search.copies).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         with torch.no_grad():
             latents.mul_(radius / latents.norm(dim=1, keepdim=True))
@@ -121,7 +134,7 @@ def _chosen(
     rng: np.random.Generator,
 ) -> Found:
     count, wanted = len(targets), targets.repeat(restarts)
-    images, losses, confidence, accepted = [], [], [], []
+    images, losses, confidence, accepted, doubt = [], [], [], [], []
     with torch.no_grad():
         for rows, part in _parts(latents, generate, _FRESH_COPIES):
             made, of = generate(part), wanted[rows]
@@ -131,14 +144,17 @@ def _chosen(
             losses.append(LOSSES[loss](logits, repeated).view(_FRESH_COPIES, -1).mean(0))
             sure = logits.softmax(1).gather(1, repeated[:, None])[:, 0]
             confidence.append(sure.view(_FRESH_COPIES, -1).mean(0))
+            # What is left to certainty, for probabilities near one are equal in float32.
+            left = logits.scatter(1, repeated[:, None], -torch.inf).logsumexp(1) - logits.logsumexp(1)
+            doubt.append(left.exp().view(_FRESH_COPIES, -1).mean(0))
             accepted.append(classify(made).argmax(1) == of)
-    best = torch.cat(losses).view(restarts, count).argmin(0)
+    best = torch.cat(doubt).view(restarts, count).argmin(0)
     chosen = best * count + torch.arange(count, device=best.device)
     return Found(*(torch.cat(part)[chosen] for part in (images, losses, confidence, accepted)))
 
 
 def _copies(images: Tensor, count: int, rng: np.random.Generator) -> Tensor:
-    return torch.cat([shifted(images, rng) for _ in range(count)])
+    return torch.cat([transformed(images, rng) for _ in range(count)])
 
 
 def _parts(latents: Tensor, generate: Images, copies: int) -> list[tuple[slice, Tensor]]:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from privaudit.attack import Context, Effort, Evidence, Seen, Settings, Sight, Source
-from privaudit.attacks.gradient_matching import algebra, deep_leakage, inverting, labels, victim
-from privaudit.attacks.gradient_matching.gradients import BatchNormMode, Observed
-from privaudit.attacks.gradient_matching.inverting import Reconstruction
-from privaudit.errors import InputError
+from privaudit.attack import Context, Effort, Evidence, Seen, Sight, Source
+from privaudit.attacks.gradient_matching import deep_leakage, exact_batches, victim
+from privaudit.attacks.gradient_matching.gradients import Observed
+from privaudit.attacks.gradient_matching.inverting import (
+    Optimiser,
+    Precision,
+    Reconstruction,
+    Schedule,
+    Search,
+    invert,
+    reference_start,
+)
+from privaudit.attacks.gradient_matching.labels import labels_of
+from privaudit.attacks.gradient_matching.objectives import Objective
+from privaudit.attacks.gradient_matching.settings import ThreatModel, VictimSettings
 from privaudit.images import Images
 from privaudit.learning import Recipe
 from privaudit.learning.training import new_network, seeded
@@ -27,11 +37,23 @@ SPENT: dict[Algorithm, dict[Effort, tuple[int, int]]] = {
 }
 """Iterations and restarts by effort. Deep leakage is started again only for victims that it has not solved."""
 
+_INVERTING = (
+    "objective",
+    "optimiser",
+    "schedule",
+    "precision",
+    "total_variation",
+    "pixel_norm",
+    "statistics_weight",
+    "consensus",
+)
+"""Settings of the search of inverting-gradients."""
+
 _LARGEST = 1e6
 """Costs are told up to here: that of a search that was lost has no bound."""
 
 
-class GradientMatching(Settings):
+class GradientMatching(VictimSettings):
     """Images from gradients, as an honest-but-curious server of federated learning sees them.
 
     The attacker holds the network before a step and the gradient of each of several batches of the release. He reads
@@ -43,35 +65,56 @@ class GradientMatching(Settings):
     """
 
     name: ClassVar[str] = "gradient-matching"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     sees: ClassVar[frozenset[Sight]] = frozenset({Sight.GRADIENTS, Sight.PARAMETERS})
-    threat_model: ClassVar[str] = (
+    threat_model: ClassVar[ThreatModel] = ThreatModel(
         "Someone who takes part in training, such as the server of federated learning. He never sees the released "
         "images; he sees a network that is trained on them, and the gradient that each of some small batches gives."
     )
 
     algorithm: Algorithm = Field("inverting-gradients", description="inverting-gradients or deep-leakage")
-    network: str = Field("convnet", description="the victim's network, by name, as in a training recipe")
-    epochs: int = Field(0, ge=0, description="epochs the victim has trained before; 0: a fresh network")
-    batch_norm: BatchNormMode = Field("evaluation", description="mode of BatchNorm while the gradients are computed")
-    victims: int = Field(64, ge=1, description="batches whose gradients are seen")
-    batch_size: int = Field(1, ge=1, description="images in each batch")
+    objective: Objective = Field(
+        "cosine",
+        description="what gradients are compared by: cosine, l2, or layer-cosine, each layer weighted by its share of "
+        "the squared length (inverting-gradients)",
+    )
     start: Literal["reference", "noise"] = Field(
         "reference",
         description="reference (mean of the attacker's own images of the label, with noise) or noise",
     )
+    optimiser: Optimiser = Field("signed-adam", description="signed-adam or adam (inverting-gradients)")
+    schedule: Schedule = Field(
+        "cosine", description="steps: the rate is divided by ten three times; or cosine (inverting-gradients)"
+    )
     total_variation: float = Field(1e-4, ge=0, description="weight of smoothness (inverting-gradients)")
+    pixel_norm: float = Field(0.0, ge=0, description="weight of the mean square of the pixels (inverting-gradients)")
+    statistics_weight: float = Field(
+        1e-3, ge=0, description="weight of the BatchNorm statistics, where they are sent (inverting-gradients)"
+    )
+    consensus: float = Field(
+        0.0, ge=0, description="weight of what the restarts agree on, if there are several (inverting-gradients)"
+    )
+    precision: Precision = Field(
+        "float32", description="of the convolutions of the search: float32 or bfloat16 (inverting-gradients)"
+    )
     iterations: int | None = Field(None, ge=1, description="steps of the optimiser; None: by effort")
     restarts: int | None = Field(None, ge=1, description="starts, of which the cheapest counts; None: by effort")
 
-    def _batches(self, n_release: int) -> tuple[int, int]:
-        """Number of batches and images in each; a release smaller than one batch is one batch."""
-        size = min(self.batch_size, n_release)
-        return min(self.victims, n_release // size), size
+    @model_validator(mode="after")
+    def _search_is_possible(self) -> Self:
+        given = [name for name in _INVERTING if getattr(self, name) != type(self).model_fields[name].default]
+        if self.algorithm == "deep-leakage" and given:
+            raise ValueError(
+                f"algorithm 'deep-leakage' has its own objective and optimiser: leave {', '.join(given)} out, or "
+                "choose algorithm 'inverting-gradients'"
+            )
+        if self.consensus and self.restarts == 1:
+            raise ValueError("consensus is between restarts: set restarts to 2 or more")
+        return self
 
     def reach(self, n_release: int) -> int:
         """All images of all batches."""
-        count, size = self._batches(n_release) if n_release else (0, 0)
+        count, size = self.batches(n_release) if n_release else (0, 0)
         return count * size
 
     def expose(self, release: Release, world: Context) -> Seen:
@@ -83,22 +126,25 @@ class GradientMatching(Settings):
             network = world.train(recipe, images, world.seed, classes=classes)
         else:
             network = new_network(recipe, images, classes, world.seed)
-        count, size = self._batches(len(images))
+        if self.inputs == "unit":
+            network.set_standardisation(np.zeros(images.size[2]), np.ones(images.size[2]))
+        count, size = self.batches(len(images))
         rows = world.generator.permutation(len(images))[: count * size]
-        seen = victim.exposed(network, images.take(rows), size, self.batch_norm, world.device)
+        used = images.take(rows)
+        noise_seed = int(world.generator.integers(2**62)) if self.noise_multiplier else 0
+        seen = victim.exposed(network, used, size, self.batch_norm, world.device, self.sending, noise_seed)
+        if self.labels == "known":
+            seen[victim.LABELS] = used.labels.reshape(count, size)
         return Seen(seen, Source(rows, np.repeat(np.arange(count), size)))
 
     def attack(self, seen: Seen, suspects: Images, own: Context) -> Evidence:
         """Reconstruct the images of every batch. Diagnostics: the costs, and the share that is certain."""
-        observed = victim.observed(seen.arrays, self.batch_norm, own.device)
-        layer = algebra.first_layer(observed) if observed.batch_size == 1 else None
-        found, certain = None, 0.0
-        if layer is not None:
-            found, certified = _divided(observed, layer)
-            certain = float(certified.float().mean())
-        if found is None or certain < 1:
-            searched = self._searched(observed, own)
-            found = searched if found is None else _where(certified, found, searched)
+        observed = victim.observed(seen.arrays, self.batch_norm, own.device, self.sending)
+        certain = exact_batches.certain(observed, own)
+        if certain is None:
+            found = self._searched(exact_batches.single(observed), own)
+        else:
+            found = exact_batches.filled(observed, certain, lambda left: self._searched(left, own))
         costs = found.cost.double().clamp_max(_LARGEST).cpu().numpy()
         return Evidence(
             recovered=Images(_pixels(observed, found.images), found.labels.cpu().numpy()),
@@ -106,7 +152,7 @@ class GradientMatching(Settings):
             diagnostics={
                 "median cost": float(np.median(costs)),
                 "largest cost": float(costs.max()),
-                "share certified": certain,
+                **exact_batches.diagnostics(certain),
             },
         )
 
@@ -114,57 +160,35 @@ class GradientMatching(Settings):
         """The best of all restarts, victim by victim, by the attacker's own cost."""
         iterations, restarts = SPENT[self.algorithm][own.effort]
         iterations, restarts = self.iterations or iterations, self.restarts or restarts
-        known = self._labels(observed, own) if self.algorithm == "inverting-gradients" else None
-        images = observed.victims * observed.batch_size
-        best = None
-        for number in range(restarts):
+        if self.algorithm == "deep-leakage":
+            fixed = observed.known is not None or observed.batch_size == 1
+            labels = labels_of(observed, own.reference, own.generator) if fixed else None
 
-            def report(share: float, number: int = number) -> None:
-                own.progress(f"restart {number + 1} of {restarts}", share)
+            def drawn() -> tuple[torch.Tensor, torch.Tensor]:
+                return _drawn(observed, own)
 
-            with seeded(int(own.generator.integers(2**62))):
-                start = torch.randn(images, *observed.image_shape).to(observed.device)
-                logits = torch.randn(images, _classes(observed)).to(observed.device)
-            if known is None:
-                solved = None if best is None else best.cost < deep_leakage.SUCCESS
-                found = deep_leakage.leak(observed, start, logits, iterations, report, solved)
-            else:
-                if self.start == "reference":
-                    start = inverting.reference_start(observed, known, start, own.reference)
-                found = inverting.invert(observed, known, start, iterations, self.total_variation, report)
-            best = found if best is None else _where(best.cost <= found.cost, best, found)
-        if best is None:
-            raise InputError("restarts must be at least 1.")
-        return best
+            return deep_leakage.restarted(observed, labels, iterations, restarts, drawn, own.progress)
+        labels = labels_of(observed, own.reference, own.generator)
+        starts = torch.stack([_drawn(observed, own)[0] for _ in range(restarts)])
+        if self.start == "reference":
+            starts = torch.stack([reference_start(observed, labels, noise, own.reference) for noise in starts])
 
-    def _labels(self, observed: Observed, own: Context) -> torch.Tensor:
-        if observed.batch_size == 1:
-            found = labels.single_labels(observed)
-        else:
-            found = labels.batch_labels(observed, own.reference, own.generator).ravel()
-        return torch.from_numpy(found).to(observed.device)
+        def report(share: float) -> None:
+            own.progress("invert gradients", share)
+
+        return invert(observed, labels, starts, self.search(iterations), report)
+
+    def search(self, iterations: int) -> Search:
+        """How inverting-gradients seeks under these settings, in so many steps."""
+        return Search(iterations, **{name: getattr(self, name) for name in _INVERTING})
 
 
-def _classes(observed: Observed) -> int:
-    return observed.network.architecture.classes
-
-
-def _divided(observed: Observed, layer: str) -> tuple[Reconstruction, torch.Tensor]:
-    """Images by division, their labels, and which of them are certain."""
-    images = algebra.divide(observed, layer)
-    found = torch.from_numpy(labels.single_labels(observed)).to(observed.device)
-    difference = algebra.relative_difference(observed, images, found)
-    return Reconstruction(images, found, difference), difference < algebra.CERTAIN
-
-
-def _where(first: torch.Tensor, one: Reconstruction, other: Reconstruction) -> Reconstruction:
-    """For each victim the images of `one` where `first` says so, else those of `other`."""
-    each = torch.repeat_interleave(first, len(one.labels) // len(first))
-    return Reconstruction(
-        torch.where(each[:, None, None, None], one.images, other.images),
-        torch.where(each, one.labels, other.labels),
-        torch.where(first, one.cost, other.cost),
-    )
+def _drawn(observed: Observed, own: Context) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normal images and label logits of a start."""
+    count, classes = observed.victims * observed.batch_size, observed.network.architecture.classes
+    with seeded(int(own.generator.integers(2**62))):
+        images, logits = torch.randn(count, *observed.image_shape), torch.randn(count, classes)
+    return images.to(observed.device), logits.to(observed.device)
 
 
 def _pixels(observed: Observed, standardised: torch.Tensor) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from privaudit.attacks.gradient_matching.gradients import Observed, batch_gradient
 
@@ -12,7 +13,12 @@ CERTAIN = 1e-3
 
 
 def first_layer(observed: Observed) -> str | None:
-    """Name of the first layer, where it is a linear one with a bias that receives all pixels."""
+    """Name of the first layer, where it is a linear one with a bias that receives all pixels.
+
+    None too where BatchNorm normalises by the batch: then no image has a gradient of its own.
+    """
+    if any(isinstance(module, _BatchNorm) and module.training for module in observed.network.modules()):
+        return None
     pixels = observed.size[0] * observed.size[1] * observed.size[2]
     for name, module in observed.network.named_modules():
         if next(module.parameters(recurse=False), None) is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -24,6 +24,9 @@ class Observed:
 
     network: as `prepared`. gradients: [victims, *shape of the parameter] by name. batch_size: images of each victim.
     size: height, width and channels of the images. batch_norm: mode of the victims' BatchNorm.
+    local_steps, local_learning_rate: where there are several, `gradients` are the means over them (see `sending`).
+    statistics: mean and variance of what each BatchNorm received, [victims, 2, channels] by name; empty: not sent.
+    known: labels int64 [victims, batch size] that the attacker was told; None: he has to infer them.
     """
 
     network: Network
@@ -31,6 +34,10 @@ class Observed:
     batch_size: int
     size: tuple[int, int, int]
     batch_norm: BatchNormMode
+    local_steps: int = 1
+    local_learning_rate: float = 0.01
+    statistics: Mapping[str, Tensor] = field(default_factory=dict)
+    known: Tensor | None = None
 
     @property
     def victims(self) -> int:
@@ -54,10 +61,33 @@ class Observed:
         mean, std = self.network.mean[:, None, None], self.network.std[:, None, None]
         return -mean / std, (1 - mean) / std
 
+    def of_layer(self, name: str) -> dict[str, Tensor]:
+        """Gradients by the weight and the bias of a layer of the body, where it has them."""
+        own = {part: self.gradients.get(f"body.{name}.{part}") for part in ("weight", "bias")}
+        return {part: gradient for part, gradient in own.items() if gradient is not None}
+
+    def squared_lengths(self, layers: Sequence[str]) -> Tensor:
+        """Of the gradients of these layers of the body, [layers, victims]."""
+        of_each = [[part.flatten(1).square().sum(1) for part in self.of_layer(name).values()] for name in layers]
+        return torch.stack([torch.stack(parts).sum(0) for parts in of_each])
+
     def take(self, victims: slice) -> Observed:
         """The same of some victims."""
-        some = {name: gradient[victims] for name, gradient in self.gradients.items()}
-        return Observed(self.network, some, self.batch_size, self.size, self.batch_norm)
+        return replace(
+            self,
+            gradients={name: gradient[victims] for name, gradient in self.gradients.items()},
+            statistics={name: sent[victims] for name, sent in self.statistics.items()},
+            known=None if self.known is None else self.known[victims],
+        )
+
+    def repeated(self, times: int) -> Observed:
+        """All victims so often, one whole round after the other: for several starts side by side."""
+        return replace(
+            self,
+            gradients={name: torch.cat([gradient] * times) for name, gradient in self.gradients.items()},
+            statistics={name: torch.cat([sent] * times) for name, sent in self.statistics.items()},
+            known=None if self.known is None else torch.cat([self.known] * times),
+        )
 
 
 def prepared(network: Network, mode: BatchNormMode, device: str) -> Network:

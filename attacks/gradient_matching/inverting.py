@@ -2,20 +2,52 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from privaudit.attacks.gradient_matching import consensus
 from privaudit.attacks.gradient_matching.gradients import Observed, by_inputs
+from privaudit.attacks.gradient_matching.objectives import Objective, pixel_norm, total_variation
+from privaudit.attacks.gradient_matching.sending import statistics_distance
 from privaudit.attacks.gradient_matching.similarity import GradientSimilarity
 from privaudit.images import Images
+
+Optimiser = Literal["signed-adam", "adam"]
+Schedule = Literal["steps", "cosine"]
+Precision = Literal["float32", "bfloat16"]
 
 _LEARNING_RATE = 0.1
 _START_NOISE = 0.1
 _DROPS = (3 / 8, 5 / 8, 7 / 8)
+_LEAST_RATE = 1e-3
 CHUNK_PIXELS = {"cpu": 2**16, "cuda": 2**21, "mps": 2**18}
+
+
+@dataclass(frozen=True)
+class Search:
+    """How images are sought: the settings of the attack of the same names, where they are described."""
+
+    iterations: int
+    objective: Objective = "cosine"
+    optimiser: Optimiser = "signed-adam"
+    schedule: Schedule = "steps"
+    precision: Precision = "float32"
+    total_variation: float = 0.0
+    pixel_norm: float = 0.0
+    statistics_weight: float = 0.0
+    consensus: float = 0.0
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step as a share of the first: divided by ten three times, or half a cosine."""
+        done = step / self.iterations
+        if self.schedule == "steps":
+            return float(0.1 ** sum(done >= drop for drop in _DROPS))
+        return _LEAST_RATE + (1 - _LEAST_RATE) * (1 + math.cos(math.pi * done)) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,29 +78,17 @@ def reference_start(observed: Observed, labels: Tensor, noise: Tensor, reference
     return start
 
 
-def total_variation(images: Tensor, batch_size: int) -> Tensor:
-    """Mean absolute difference of neighbours across plus that of neighbours down, [victims]."""
-    batches = images.reshape(-1, batch_size, *images.shape[1:])
-    down = (batches[..., 1:, :] - batches[..., :-1, :]).abs().mean((1, 2, 3, 4))
-    across: Tensor = (batches[..., 1:] - batches[..., :-1]).abs().mean((1, 2, 3, 4))
-    return down + across
-
-
 def invert(
-    observed: Observed,
-    labels: Tensor,
-    start: Tensor,
-    iterations: int,
-    weight: float,
-    report: Callable[[float], None],
+    observed: Observed, labels: Tensor, starts: Tensor, search: Search, report: Callable[[float], None]
 ) -> Reconstruction:
-    """Images after so many steps from `start` [victims * batch size, C, H, W], all victims side by side.
+    """The cheapest of several starts of each victim; victims and starts side by side.
 
-    Minimises (1 - cosine of the gradients) + weight * total variation per victim by Adam on the signs of its gradient
-    with step 0.1, divided by ten after 3/8, 5/8 and 7/8 of the steps; every step ends within black and white. The last
-    iterate is kept. Geiping, Bauermeister, Droege, Moeller 2020, arXiv 2003.14053.
+    starts: [restarts, victims * batch size, C, H, W]. Minimises distance of the gradients + priors per victim by Adam,
+    on the signs of its gradient unless `search` says otherwise, with first step 0.1; every step ends within black and
+    white. The last iterate is kept. The cost by which starts are compared leaves the consensus out. Geiping,
+    Bauermeister, Droege, Moeller 2020, arXiv 2003.14053.
     """
-    pixels = observed.size[0] * observed.size[1]
+    pixels = observed.size[0] * observed.size[1] * len(starts)
     victims = max(1, CHUNK_PIXELS[observed.device.type] // (pixels * observed.batch_size))
     parts = []
     for first in range(0, observed.victims, victims):
@@ -78,30 +98,50 @@ def invert(
         def share(done: float, first: int = first, count: int = some.victims) -> None:
             report((first + done * count) / observed.victims)
 
-        parts.append(_invert(some, labels[rows], start[rows], iterations, weight, share))
+        parts.append(_invert(some, labels[rows], starts[:, rows], search, share))
     return Reconstruction(torch.cat([part.images for part in parts]), labels, torch.cat([part.cost for part in parts]))
 
 
 def _invert(
-    observed: Observed, labels: Tensor, start: Tensor, iterations: int, weight: float, report: Callable[[float], None]
+    observed: Observed, labels: Tensor, starts: Tensor, search: Search, report: Callable[[float], None]
 ) -> Reconstruction:
-    similarity = GradientSimilarity(observed)
+    restarts, victims, size = len(starts), observed.victims, observed.batch_size
+    repeated, labels_of_all = observed.repeated(restarts), labels.repeat(restarts)
+    dtype = torch.bfloat16 if search.precision == "bfloat16" else torch.float32
+    similarity = GradientSimilarity(repeated, search.objective, dtype)
     black, white = observed.bounds
 
     def costs(images: Tensor) -> Tensor:
-        return similarity.distance(images, labels) + weight * total_variation(images, observed.batch_size)
+        found = similarity.distance(images, labels_of_all)
+        if search.total_variation:
+            found = found + search.total_variation * total_variation(images, size)
+        if search.pixel_norm:
+            found = found + search.pixel_norm * pixel_norm(images, size)
+        if observed.statistics and search.statistics_weight:
+            found = found + search.statistics_weight * statistics_distance(repeated, images)
+        return found
 
-    images = torch.clamp(start, black, white).contiguous().requires_grad_()
+    def grouped(images: Tensor) -> Tensor:
+        return images.reshape(restarts, victims, size, *images.shape[1:])
+
+    images = torch.clamp(starts.flatten(0, 1), black, white).contiguous().requires_grad_()
     optimizer = torch.optim.Adam([images], lr=_LEARNING_RATE)
-    drops = [int(iterations * share) for share in _DROPS]
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, drops, 0.1)
-    for step in range(iterations):
-        (gradient,) = by_inputs(costs(images).sum(), images)
-        images.grad = gradient.sign_()
+    agreed = None
+    for step in range(search.iterations):
+        optimizer.param_groups[0]["lr"] = _LEARNING_RATE * search.rate(step)
+        cost = costs(images)
+        if restarts > 1 and search.consensus and consensus.due(step, search.iterations):
+            agreed = consensus.consensus(grouped(images.detach()), cost.detach().reshape(restarts, victims))
+        if agreed is not None:
+            cost = cost + search.consensus * consensus.disagreement(grouped(images), agreed).flatten()
+        (gradient,) = by_inputs(cost.sum(), images)
+        images.grad = gradient.sign_() if search.optimiser == "signed-adam" else gradient
         optimizer.step()
-        schedule.step()
         with torch.no_grad():
             images.clamp_(black, white)
         if step % 10 == 9:
-            report((step + 1) / iterations)
-    return Reconstruction(images.detach(), labels, costs(images).detach())
+            report((step + 1) / search.iterations)
+    cost = costs(images).detach().reshape(restarts, victims)
+    cheapest = torch.nan_to_num(cost, nan=float("inf")).argmin(0)
+    own = torch.arange(victims, device=images.device)
+    return Reconstruction(grouped(images.detach())[cheapest, own].flatten(0, 1), labels, cost[cheapest, own])

@@ -27,6 +27,29 @@ def last_layer(observed: Observed) -> str:
     return names[-1]
 
 
+def labels_of(observed: Observed, reference: Images | None, rng: np.random.Generator) -> torch.Tensor:
+    """int64 [victims * batch size], those that the attacker was told, or what he infers from the gradient.
+
+    Raises InputError where that cannot be done.
+    """
+    if observed.known is not None:
+        return observed.known.flatten()
+    alone = observed.batch_size == 1
+    found = single_labels(observed) if alone else batch_labels(observed, reference, rng).ravel()
+    return torch.from_numpy(found).to(observed.device)
+
+
+def unaccounted(known: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
+    """Of known labels [victims, batch size], those that are left without `found` [victims, N], each as often."""
+    left = []
+    for own, gone in zip(known.tolist(), found.tolist(), strict=True):
+        for label in gone:
+            if label in own:
+                own.remove(label)
+        left.append(own[: known.shape[1] - found.shape[1]])
+    return torch.tensor(left, dtype=known.dtype, device=known.device)
+
+
 def single_labels(observed: Observed) -> NDArray[np.int64]:
     """Label of each victim's only image, [victims]: the entry of the bias gradient that is negative.
 

@@ -11,6 +11,9 @@ from privaudit.closeness import nearest_distance
 from privaudit.images import Images
 from privaudit.learning import Network, logits
 
+_DECIBELS = 30.0
+READABLE = "hidden images readable above 30 dB"
+
 
 def decoded(
     encoder: Encoder,
@@ -50,3 +53,15 @@ def _sureness(network: Network, images: Images) -> float:
     found = logits(network, images).astype(np.float64)
     shifted = np.exp(found - found.max(1, keepdims=True))
     return float((1 / shifted.sum(1)).mean())
+
+
+def readable(encoder: Encoder, network: Network, hidden: Images, stored: tuple[int, int]) -> int:
+    """How many hidden images come out above 30 dB, by the best reading: for the victim, who knows what he hid."""
+    readings = encoder.readings(network, len(hidden) * stored[0] * stored[1] * hidden.size[2], None)
+    return max(count_readable(Images(grown(values, stored, hidden.size), hidden.labels), hidden) for values in readings)
+
+
+def count_readable(found: Images, hidden: Images) -> int:
+    """How many images have a PSNR above 30 dB to the hidden image in the same row."""
+    error = (found.pixels.astype(np.float64) - hidden.pixels) ** 2
+    return int((error.mean((1, 2, 3)) < 255**2 / 10 ** (_DECIBELS / 10)).sum())

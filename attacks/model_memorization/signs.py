@@ -44,5 +44,6 @@ class Signs:
         return [grey_values(from_bits(self._signs(network, count * self.bits), self.bits), self.bits)]
 
     def _signs(self, network: Network, count: int) -> NDArray[np.bool_]:
-        found: NDArray[np.bool_] = (weight_vector(network, count) > 0).cpu().numpy()
+        # float16 makes zeros of very small weights, but leaves them their sign.
+        found: NDArray[np.bool_] = ~torch.signbit(weight_vector(network, count)).cpu().numpy()
         return found

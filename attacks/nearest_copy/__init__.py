@@ -12,10 +12,15 @@ from pydantic import Field
 
 from privaudit.attack import Context, Evidence, ReleaseAttack, Seen
 from privaudit.attacks.nearest_copy import blocks, sources, whole_image
+from privaudit.attacks.nearest_copy.detail import detail
+from privaudit.attacks.nearest_copy.views import turned_views, upright_views
 from privaudit.images import Images
 
 _Finder = Callable[[NDArray[np.uint8]], NDArray[np.int64]]
 """From suspects to the released images that their blocks come from."""
+
+_WHOLE_SLOPES = (0.1, 0.1, 0.1, 0.02)
+"""Smallest mean excesses of the measures of whole images, see `surprise`."""
 
 _LOOKED_UP = 256
 """The surest suspects whose blocks are traced to a released image; for the others it would cost too much."""
@@ -41,18 +46,19 @@ class NearestCopy(ReleaseAttack):
     """Copies in the release, whole or in blocks, changed or not.
 
     The attacker holds the released images and a few images of his own from the same source (`reference`). For each
-    suspect he takes several measures of closeness: the best correlation with any released image over crops, shifts
-    and mirroring, blind to brightness and contrast; and the share of the suspect found in blocks of each size, exactly
-    and nearly. He turns each measure into a surprise by its law among his own images and believes the largest one.
-    Without images of his own he takes the pile of suspects for that law, which costs power when many are leaked.
+    suspect he takes several measures of closeness: the best correlation with any released image over crops, shifts,
+    mirror images and turns, of pixels and of whitened thumbnails, blind to brightness and contrast; and the share of
+    the suspect found in blocks of each size, exactly and nearly. He turns each measure into a surprise by its law among
+    his own images and believes the largest one. Without images of his own he takes the pile of suspects for that law,
+    which costs power when many are leaked.
     """
 
     name: ClassVar[str] = "nearest-copy"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     threat_model: ClassVar[str] = (
         "An outsider who holds the released images and a pile of candidate photographs. He looks for each photograph, "
-        "whole or in pieces, mirrored, cropped, shifted, recompressed or with other brightness, among the released "
-        "images, and judges what is too close by photographs of his own that were never used."
+        "whole or in pieces, mirrored, turned, cropped, shifted, recompressed, recoloured or mixed with another, among "
+        "the released images, and judges what is too close by photographs of his own that were never used."
     )
 
     block_sizes: tuple[int, ...] = Field((4, 8, 16), description="sides of the blocks looked for, in pixels")
@@ -63,8 +69,11 @@ class NearestCopy(ReleaseAttack):
         reference = own.reference.pixels if own.reference is not None and len(own.reference) else None
         pile = suspects.pixels if reference is None else np.concatenate([suspects.pixels, reference])
         thorough = own.effort == "thorough"
-        near, whole = whole_image.closeness(pile, release, thorough)
-        measures = [(near, 0.1)]
+        upright = whole_image.closeness(pile, release, reference, upright_views(thorough), thorough)
+        turned = whole_image.closeness(pile, release, reference, turned_views(own.effort), thorough)
+        in_detail = detail(pile, release, reference, (upright.aligned, turned.aligned))
+        whole = [upright.thumbnails, upright.pixels, turned.thumbnails, in_detail]
+        measures = [(measure.values, slope) for measure, slope in zip(whole, _WHOLE_SLOPES, strict=True)]
         finders: list[_Finder] = []
         own.progress("whole images", 0.5)
         for block in self.block_sizes:
@@ -83,11 +92,12 @@ class NearestCopy(ReleaseAttack):
             dtype=np.float64,
         )
         scores, winner = surprises.max(axis=0), surprises.argmax(axis=0)
-        nearest = np.where(winner == 0, whole[:count], -1)
+        rows_behind = np.stack([measure.rows[:count] for measure in whole])
+        nearest = np.where(winner < len(whole), rows_behind[np.minimum(winner, len(whole) - 1), np.arange(count)], -1)
         surest = np.zeros(count, dtype=np.bool_)
         surest[np.argsort(-scores, kind="stable")[:_LOOKED_UP]] = True
-        for place, find in enumerate(finders, 1):
-            rows = np.flatnonzero(surest & (winner == place))
-            if len(rows):
-                nearest[rows] = find(suspects.pixels[rows])
+        for place, find in enumerate(finders, len(whole)):
+            sought = np.flatnonzero(surest & (winner == place))
+            if len(sought):
+                nearest[sought] = find(suspects.pixels[sought])
         return Evidence(scores=scores, nearest=nearest)

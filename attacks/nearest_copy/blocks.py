@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from privaudit.attacks.nearest_copy.whole_image import as_floats, some
+from privaudit.attacks.nearest_copy.views import as_floats, some
 
 FLAT = 8.0
 """Windows whose luma has a standard deviation at or under this many levels are not counted."""

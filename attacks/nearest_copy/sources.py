@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from privaudit.attacks.nearest_copy.blocks import FLAT, keys_of, standard_blocks, stride_of, textured
-from privaudit.attacks.nearest_copy.whole_image import as_floats, some
+from privaudit.attacks.nearest_copy.views import as_floats, some
 
 _IMAGES_PER_BLOCK = 256
 

@@ -47,6 +47,10 @@ def audit(
     test: Annotated[
         str | None, _data("Images that measure how useful the candidate is. Default: the scored controls.")
     ] = None,
+    siblings: Annotated[
+        str | None,
+        _data("Other images of the persons in the members, never used to make the candidate; for attacks that link."),
+    ] = None,
     also_released: Annotated[
         list[str] | None,
         _data("What is public already: the attackers see it together with the candidate. May be given several times."),
@@ -76,6 +80,14 @@ def audit(
             help="Probabilities that are published with the candidate: .npy, float [images, classes]; rows in the "
             "order in which the candidate is read (folders: by class, then by file name), columns in the order of its "
             "classes.",
+        ),
+    ] = None,
+    statistics: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Class-wise statistics that are published with the candidate: .npz with 'images' [classes], and for "
+            "each layer 'mean LAYER' and 'variance LAYER' [classes, channels].",
         ),
     ] = None,
     claim: Annotated[
@@ -126,8 +138,8 @@ def audit(
         places = Places(out, store, weights, device.value, workers, json_, quiet, no_fail)
         chosen, measured = attack_names(attacks), measures(skip)
         if demo:
-            brought = (members, controls, release, fresh, reference, test, size, window, root, name)
-            if any((*brought, also_released, teacher, architecture, trained_on, soft_labels, claim)):
+            brought = (members, controls, release, fresh, reference, test, siblings, size, window, root, name)
+            if any((*brought, also_released, teacher, architecture, trained_on, soft_labels, statistics, claim)):
                 raise InputError("--demo brings its own data; leave out all options that say which data to use.")
             _demo(places, policy, chosen, measured, effort, seed, max_suspects)
         elif not members or not release:
@@ -141,6 +153,7 @@ def audit(
             fresh=fresh,
             reference=reference,
             test=test,
+            siblings=siblings,
             size=size,
             window=window,
             root=root,
@@ -154,6 +167,7 @@ def audit(
                     release=release,
                     teacher=_teacher(teacher, architecture, trained_on),
                     soft_labels=None if soft_labels is None else str(soft_labels),
+                    statistics=None if statistics is None else str(statistics),
                     claim=None if claim is None else str(claim),
                 ),
             ),

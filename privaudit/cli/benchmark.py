@@ -127,7 +127,7 @@ def _seed(
     """One seed: every candidate made, attacked and measured. One that cannot be made is recorded, and others go on."""
     from privaudit.audit import collect
     from privaudit.cli.inputs import load_parts
-    from privaudit.cli.job import engine_of, facts_of, made_by, plan_of
+    from privaudit.cli.job import engine_of, facts_of, link_persons, made_by, plan_of
     from privaudit.grid.figures import cells
     from privaudit.grid.record import Cell
     from privaudit.runs import open_run
@@ -135,7 +135,8 @@ def _seed(
     from privaudit.store_lock import in_use
 
     configuration = grid.configuration(seed, attacks)
-    plan = plan_of(configuration, places, load_parts(configuration.data, seed, announce), attacks)
+    parts = load_parts(configuration.data, seed, announce, linked=lambda: link_persons(attacks))
+    plan = plan_of(configuration, places, parts, attacks)
     engines = {one.name: engine_of(one) for one in configuration.candidates}
     facts = plan.facts({one.name: facts_of(engines[one.name], one.repeat) for one in configuration.candidates})
     store = Store(places.store)

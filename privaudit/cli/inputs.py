@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 NAME = "candidate"
 PARTS = ("members", "controls", "fresh", "reference", "test")
 ALREADY = "already released"
+SIBLINGS = "siblings"
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The data of a run. window: how deep pixels were read, for what is read later. public: what is public already."""
+    """The data of a run. window: how deep pixels were read, for what is read later. public: what is public already.
+    siblings: other images of the persons in them, which no engine is fed. split_notes: what was set aside, and why.
+    """
 
     members: Dataset
     controls: Dataset | None
@@ -33,23 +36,25 @@ class Parts:
     random_split: bool
     window: tuple[float, float] | None
     public: Dataset | None = None
+    siblings: Dataset | None = None
+    split_notes: tuple[str, ...] = ()
 
     @property
     def named(self) -> dict[str, Dataset]:
         """Those that there are, by name."""
-        return {part: data for part in PARTS if (data := getattr(self, part)) is not None}
+        return {part: data for part in (*PARTS, SIBLINGS) if (data := getattr(self, part)) is not None}
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What was converted, part by part."""
         if self.random_split:
-            return self.members.notes
+            return (*self.members.notes, *self.split_notes)
         return tuple(f"{part}: {note}" for part, data in self.named.items() for note in data.notes)
 
 
 def sources_of(data: Data) -> dict[str, str]:
     """The sources by the name of their part, without those that were left out."""
-    return {part: source for part in (*PARTS, "source") if (source := getattr(data, part)) is not None}
+    return {part: source for part in (*PARTS, SIBLINGS, "source") if (source := getattr(data, part)) is not None}
 
 
 def check_places(out: Path, store: Path, sources: Mapping[str, str], shared: str = "share") -> None:
@@ -78,12 +83,17 @@ def check_places(out: Path, store: Path, sources: Mapping[str, str], shared: str
         )
 
 
-def load_parts(data: Data, seed: int, announce: Announcer) -> Parts:
-    """The images of a run; what was converted is announced as notes."""
+def load_parts(data: Data, seed: int, announce: Announcer, *, linked: Callable[[], bool] = lambda: False) -> Parts:
+    """The images of a run; what was converted is announced as notes.
+
+    linked: whether attacks rank siblings that must be set aside before an engine is fed; asked only where persons are
+    known.
+    """
     from privaudit.data.loading import load, match_classes
 
     if data.split is not None:
-        return _split(data, seed, announce)
+        parts = _split(data, seed, announce)
+        return _with_siblings(parts, seed, announce) if parts.members.groups is not None and linked() else parts
     with named_part("members"):
         announce("reading the members")
         window = _window(data.window, str(data.members), announce)
@@ -101,8 +111,56 @@ def load_parts(data: Data, seed: int, announce: Announcer) -> Parts:
         return found
 
     parts = Parts(members, other("controls"), other("fresh"), other("reference"), other("test"), False, window)
+    if data.siblings is not None:
+        parts = replace(parts, siblings=_siblings(parts, other("siblings")))
     refuse_same(parts.named)
     return parts
+
+
+def _siblings(parts: Parts, found: Dataset | None) -> Dataset | None:
+    """Raise InputError for siblings that show nobody in the members, or nobody known."""
+    import numpy as np
+
+    if found is None:
+        return None
+    if parts.members.groups is None or found.groups is None:
+        which = "members" if parts.members.groups is None else "siblings"
+        raise InputError(
+            f"--siblings needs to be told who is shown: the {which} have no groups. Give persons (groups) in the "
+            "members, the controls and the siblings, or leave --siblings out."
+        )
+    if not np.isin(found.units, parts.members.units[np.char.startswith(parts.members.units, "group ")]).any():
+        raise InputError(
+            "The siblings show no person who is in the members: no group has the same name in both. Siblings are other "
+            "images of the members' persons, never used to make the candidate."
+        )
+    return found
+
+
+def _with_siblings(parts: Parts, seed: int, announce: Announcer) -> Parts:
+    """The parts of a split without one image of every person with several, which becomes a sibling."""
+    from privaudit.siblings import set_aside
+
+    if parts.controls is None or parts.fresh is None:
+        return parts
+    split = {"members": parts.members, "controls": parts.controls, "fresh": parts.fresh}
+    kept, siblings = set_aside(split, seed)
+    if siblings is None:
+        return parts
+    taken = len(parts.members) - len(kept["members"])
+    note = (
+        f"{len(siblings):,} images, one of every person with several, were set aside and are fed to no engine: attacks "
+        f"that link persons need them. {taken:,} of them are of the members' persons."
+    )
+    announce.note(note)
+    return replace(
+        parts,
+        members=kept["members"],
+        controls=kept["controls"],
+        fresh=kept["fresh"],
+        siblings=siblings,
+        split_notes=(note,),
+    )
 
 
 def _split(data: Data, seed: int, announce: Announcer) -> Parts:

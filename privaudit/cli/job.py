@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,7 +87,10 @@ def carry_out(configuration: Configuration, places: Places) -> None:
         check_weights(places)
     engines = {one.name: engine_of(one) for one in configuration.candidates if one.synthesizer is not None}
     with Announcer(places.quiet) as announce:
-        parts = load_parts(configuration.data, configuration.seed, announce)
+        made_here = all(one.synthesizer is not None for one in configuration.candidates)
+        parts = load_parts(
+            configuration.data, configuration.seed, announce, linked=lambda: made_here and link_persons(attacks)
+        )
         public = load_public(configuration.also_released, parts, configuration.data, announce)
         parts = replace(parts, public=public)
         ready = {
@@ -162,6 +165,14 @@ def attacks_of(configuration: Configuration) -> dict[str, dict[str, Any]]:
     return {name: dict(chosen[name]) for name in sorted(chosen)}
 
 
+def link_persons(attacks: Iterable[str]) -> bool:
+    """Whether any of these attacks ranks other images of the persons than those that engines are fed."""
+    from privaudit.attack import ranks
+    from privaudit.plugins import make_attack
+
+    return any(ranks(make_attack(name, {})) == "siblings" for name in attacks)
+
+
 def check_device(name: str) -> None:
     """Raise InputError for a device that this machine lacks before the data are read, not after it."""
     if name not in ("auto", "cpu"):
@@ -216,6 +227,7 @@ def plan_of(configuration: Configuration, places: Places, parts: Parts, attacks:
         notes=parts.notes,
         workers=workers_for(places.device, places.workers),
         also_released=None if parts.public is None else parts.public.images,
+        siblings=parts.siblings,
     )
 
 

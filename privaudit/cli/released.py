@@ -37,12 +37,21 @@ def load_candidate(one: CandidateSource, parts: Parts, data: Data, announce: Ann
         published, found = matched_with(parts.members, published, found, soft)
         announce_notes("release", found, announce)
     refuse_same({**parts.named, ALREADY: parts.public, "release": found})
+    if one.statistics is not None:
+        from privaudit.data.statistics_file import read_statistics
+
+        if published.statistics is not None:
+            raise InputError("The release brings statistics of its own; leave out the file, or statistics.npz in it.")
+        statistics = read_statistics(Path(one.statistics), len(parts.members.class_names))
+        published = replace(published, statistics=statistics)
     if claim is not None and published.claim is not None:
         raise InputError("The release brings a claim of its own; leave out the file, or the claim in release.json.")
     published = replace(published, claim=claim or published.claim)
     notes = [] if published.claim is None else doubts(published.claim, parts.members)
     announce("looking for traces in the released files")
-    named = [Path(file) for file in (one.soft_labels, one.claim, one.teacher and one.teacher.file) if file]
+    named = [
+        Path(file) for file in (one.soft_labels, one.statistics, one.claim, one.teacher and one.teacher.file) if file
+    ]
     traces = scan(source, parts.members, found, named)
     if one.teacher is not None:
         from privaudit.data.teacher_file import read_header, read_teacher, scan_teacher

@@ -29,6 +29,8 @@ def show(record: AuditRecord) -> None:
                 typer.echo(f"  note: rule {rule.id}: {rule.sentence}")
         for text in _not_tested(release):
             typer.echo(f"  not tested: {text}")
+        for artifact in release.artifacts:
+            typer.echo(f"  beside the images: {artifact.sentence}")
         if release.utility is not None:
             from privaudit.reporting.worth import utility_line
 

@@ -19,7 +19,14 @@ from privaudit.data.folders import GROUPS_FILE
 from privaudit.data.image_scan import finding, scan_images
 from privaudit.data.loading import is_named
 from privaudit.data.npz import KEYS, list_shards
-from privaudit.data.release_folder import MANIFEST, SOFT_LABELS, Manifest, describing_files, read_manifest
+from privaudit.data.release_folder import (
+    MANIFEST,
+    SOFT_LABELS,
+    STATISTICS,
+    Manifest,
+    describing_files,
+    read_manifest,
+)
 from privaudit.data.resizing import plural
 from privaudit.data.saved_dataset import is_saved
 from privaudit.data.tables import is_table
@@ -78,7 +85,12 @@ def _scan_folder(root: Path, expected: Iterable[Path]) -> list[ScanFinding]:
     findings: list[ScanFinding] = []
     if (root / MANIFEST).exists():
         manifest, _ = read_manifest(root)
-        allowed |= {root / MANIFEST, root / SOFT_LABELS, *(root / name for name in manifest.artifacts.values())}
+        allowed |= {
+            root / MANIFEST,
+            root / SOFT_LABELS,
+            root / STATISTICS,
+            *(root / name for name in manifest.artifacts.values()),
+        }
         describing = [root / name for name in (CROISSANT, DATASHEET) if os.path.lexists(root / name)]
         allowed |= set(describing)
         findings = _scan_describing(root, manifest, describing)

@@ -13,6 +13,7 @@ from privaudit.data.resizing import conform_all, plural, resize_notes
 from privaudit.errors import InputError, suggestion
 from privaudit.images import Dataset, Images
 from privaudit.release import Release
+from privaudit.released_statistics import with_classes
 
 
 def match_classes(members: Dataset, other: Dataset, role: str) -> Dataset:
@@ -50,7 +51,9 @@ def match_classes(members: Dataset, other: Dataset, role: str) -> Dataset:
 
 
 def match_release(members: Dataset, release: Release, dataset: Dataset) -> tuple[Release, Dataset]:
-    """A release and its dataset after `match_classes`; the columns of its soft labels follow the members' classes."""
+    """A release and its dataset after `match_classes`; columns of its soft labels, and rows of its statistics,
+    follow the members' classes.
+    """
     matched = match_classes(members, dataset, "release")
     soft = release.soft_labels
     if soft is not None:
@@ -61,7 +64,11 @@ def match_release(members: Dataset, release: Release, dataset: Dataset) -> tuple
         renumbered = np.zeros((len(soft), len(members.class_names)), np.float32)
         renumbered[:, columns] = soft
         soft = renumbered
-    return replace(release, images=matched.images, soft_labels=soft), matched
+    statistics = release.statistics
+    if statistics is not None:
+        numbers, _ = _numbering(members, dataset, "release")
+        statistics = with_classes(statistics, numbers, len(members.class_names))
+    return replace(release, images=matched.images, soft_labels=soft, statistics=statistics), matched
 
 
 def _is_unnamed(dataset: Dataset) -> bool:

@@ -3,6 +3,7 @@
 release.json                                     class names, claim, provenance; written last
 images/<class, 5 digits>/<row, 9 digits>.png     above 100,000 images: images/<number, 5 digits>.npz
 soft_labels.npy                                  float32 [N, classes] in row order, where there are any
+statistics.npz                                   class-wise statistics (see `privaudit.released_statistics`), where any
 croissant.json, DATASHEET.md                     what the others say, for catalogues and for readers; never read back
 """
 
@@ -31,18 +32,20 @@ from privaudit.data.folders import MAX_NAME, decode_files
 from privaudit.data.npy import printable, read_npy
 from privaudit.data.npz import MAX_CLASSES, check_soft_labels, list_shards, load_npz
 from privaudit.data.resizing import describe, plural
+from privaudit.data.statistics_file import read_statistics
 from privaudit.errors import InputError, suggestion
 from privaudit.images import Dataset, Images
 from privaudit.release import PrivacyClaim, Release
 
 MANIFEST = "release.json"
 SOFT_LABELS = "soft_labels.npy"
+STATISTICS = "statistics.npz"
 SHARD_ABOVE = 100_000
 SHARD_SIZE = 10_000
 
 _MAX_MANIFEST = 64 * 2**20
 _ROW = re.compile(r"([0-9]{5})/([0-9]{9})\.png")
-_LOADED_ARTIFACTS = frozenset({"soft_labels"})
+_LOADED_ARTIFACTS = frozenset({"soft_labels", "statistics"})
 
 ClassName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
 
@@ -150,7 +153,9 @@ def load_release_folder(
             f"{MANIFEST} promises {manifest.images} images, but {len(images)} are there. The release is incomplete."
         )
     soft = _soft_labels(folder, len(images), classes)
-    unread = [f"artifact {printable(name)}" for name in manifest.artifacts if name not in _LOADED_ARTIFACTS]
+    statistics = _statistics(folder, classes)
+    loaded = {"soft_labels"} | ({"statistics"} if statistics is not None else set())
+    unread = [f"artifact {printable(name)}" for name in manifest.artifacts if name not in loaded]
     notes += [f"Not assessed: the release lists the {name}, which cannot be loaded yet." for name in unread]
     strangers = sum(path.is_file() for path in (folder / "images").rglob("*")) - (len(shards) or len(names))
     if strangers > 0:
@@ -161,6 +166,7 @@ def load_release_folder(
     release = Release(
         images,
         soft_labels=soft,
+        statistics=statistics,
         claim=None if claim is None else PrivacyClaim(**claim.model_dump(include=set(Claim.model_fields))),
         provenance=manifest.provenance,
         unread=tuple(unread),
@@ -198,14 +204,22 @@ def _soft_labels(folder: Path, count: int, classes: int) -> NDArray[np.float32] 
     return values
 
 
+def _statistics(folder: Path, classes: int) -> dict[str, NDArray[Any]] | None:
+    path = folder / STATISTICS
+    if not path.exists():
+        return None
+    check_inside(path, folder)
+    return read_statistics(path, classes)
+
+
 def write_release(
     release: Release, class_names: Sequence[str], folder: Path, *, shard_above: int = SHARD_ABOVE
 ) -> None:
     """Write a release folder: everything into a hidden folder beside it, renamed when complete.
 
     `folder` must not exist or be empty. Loading it again gives the same pixels, labels and soft labels.
-    Equal releases give equal files. Raises InputError for what the format cannot hold: a teacher, statistics, values
-    that JSON cannot carry.
+    Equal releases give equal files. Raises InputError for what the format cannot hold: a teacher, values that JSON
+    cannot carry.
     """
     text = _manifest_text(release, class_names)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -220,6 +234,8 @@ def write_release(
             _write_files(release.images, partial / "images")
         if release.soft_labels is not None:
             np.save(partial / SOFT_LABELS, release.soft_labels, allow_pickle=False)
+        if release.statistics is not None:
+            np.savez(partial / STATISTICS, **release.statistics)  # type: ignore[arg-type]
         for name, content in describing_files(partial, Manifest.model_validate(json.loads(text))).items():
             (partial / name).write_bytes(content)
         with (partial / MANIFEST).open("wb") as file:

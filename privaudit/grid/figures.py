@@ -31,7 +31,7 @@ def _cell(evidence: AuditEvidence, facts: ReleaseFacts, record: AuditRecord, dig
         if scores is not None:
             found = levels(arm_scores(scores, "release"))
             figures |= {f"{attack.name} {metric}": value for metric, value in found.items()}
-    held = [attack.name for attack in facts.attacks if attack.family == "holds_release"]
+    held = [attack.name for attack in facts.attacks if attack.family == "holds_release" and attack.ranks == "suspects"]
     shares = [figures[key] for name in held if (key := f"{name} {TPR}") in figures]
     if shares:
         figures[EXPOSED] = max(shares)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from privaudit.evidence import PAIRS, Gallery
+from privaudit.matches import in_words
 from privaudit.record import ArmRecord, AttackRecord, AuditRecord, Count, Estimate, Unit
 from privaudit.reporting.drawing import Plot
 from privaudit.reporting.explanations import ARMS, VERDICTS, VerdictWords, attack_words, explain, plant_name
 from privaudit.reporting.facts import settings_table
 from privaudit.reporting.gallery import GalleryView, gallery_views
 from privaudit.reporting.pair_gallery import pair_views
-from privaudit.reporting.persons import one_in, smallest_fact, worst_fact
+from privaudit.reporting.persons import few_persons, one_in, share_words, smallest_fact, worst_fact
 from privaudit.reporting.plots import attack_plots
 from privaudit.reporting.recovered import recovered_table
 from privaudit.reporting.scores import ArmScores
@@ -90,6 +91,8 @@ def attackers_table(record: AuditRecord) -> Table | None:
 def exposed_words(attack: AttackRecord, unit: Unit) -> str:
     """The exposed share in persons or images, or why there is none."""
     release = attack.arms.get("release")
+    if release is not None and (few := few_persons(attack, release)):
+        return few
     if attack.exposed_share is None or release is None:
         return "not assessed: there are no scores of members and controls to compare"
     low, high = attack.exposed_share.persons
@@ -135,6 +138,7 @@ def suspected_sentence(attack: AttackRecord, unit: Unit) -> str:
     return (
         f"{units(len(attack.suspected), unit)} on the list of suspected members, at a false discovery rate of at most "
         f"{percent(attack.suspected_q)}: {_innocent(attack.suspected_q)} of them is innocent on average."
+        + (f" {in_words(attack.listed)} the last of them." if attack.listed else "")
     )
 
 
@@ -179,10 +183,10 @@ def _leakage(attack: AttackRecord) -> Fact:
 
 def _arms_table(attack: AttackRecord, unit: Unit) -> Table | None:
     lines: list[tuple[str, Callable[[ArmRecord], str]]] = [
-        ("tpr_at_1pct_fpr", lambda arm: percent_interval(arm.tpr_at_1pct_fpr)),
+        ("tpr_at_1pct_fpr", lambda arm: share_words(attack, arm)),
         ("auc", lambda arm: f"{decimal_interval(arm.auc)}; {p_value(arm.auc_p)}"),
         ("r0", lambda arm: _counted(arm.r0)),
-        ("top20", lambda arm: _counted(arm.top20) if arm.top20 else "not defined: too few suspects"),
+        ("top20", lambda arm: _beside_strangers(arm.top20) if arm.top20 else "not defined: too few suspects"),
         ("p", lambda arm: p_value(arm.p)),
         ("p_holm", lambda arm: p_value(arm.p_holm)),
     ]
@@ -228,6 +232,12 @@ def _cell(arm: ArmRecord | None, say: Callable[[ArmRecord], str]) -> str:
 
 def _counted(found: Count) -> str:
     return f"{count(found.members)} of {count(found.among)}; {p_value(found.p)}"
+
+
+def _beside_strangers(found: Count) -> str:
+    """Of the first places of a ranking: members, and strangers, who cannot be true matches."""
+    strangers = found.among - found.members
+    return f"{units(found.members, 'member')} and {units(strangers, 'stranger')}; {p_value(found.p)}"
 
 
 def _hits(value: Estimate | None) -> str:

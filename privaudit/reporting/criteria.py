@@ -48,8 +48,7 @@ def _view(words: CriterionWords, record: AuditRecord, release: ReleaseRecord) ->
             if not_scanned(release)
             else "The released files carry nothing beside the images."
         )
-    if words.id == "singling_out":
-        lines += [line for attack in attacks for line in _found(attack, record)]
+    lines += [line for attack in attacks if words.id in attack.informs for line in _found(attack, record)]
     if status is NOT_ASSESSED or not attacks:
         lines.append(words.not_assessed)
     return CriterionView(words, status, tuple(lines), tuple(one.name for one in attacks))
@@ -103,6 +102,11 @@ def _found(attack: AttackRecord, record: AuditRecord) -> list[str]:
     unit, listed = record.data.unit, len(attack.suspected)
     named = f"puts {units(listed, unit)} on the list of suspected members" if listed else "suspects no member by name"
     share = attack.exposed_share
+    if attack.ranks == "siblings":
+        return [
+            f"{attack.name} looked for {units(record.data.linked_members, 'person')} of the members by another image "
+            f"of theirs, beside {units(record.data.linked_controls, 'person')} of the controls, and {named}."
+        ]
     if share is None:
         return [f"{attack.name} {named}."]
     return [

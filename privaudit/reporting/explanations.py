@@ -358,4 +358,10 @@ _PLANTS: Mapping[str, str] = {
     "blend": "blended with a stranger",
     "brighten": "brightened",
     "brightened": "brightened",
+    "recoloured": "recoloured",
+    "rotated": "turned by some degrees",
+    "turned": "turned by quarters",
+    "watermarked": "watermarked",
+    "overlaid": "covered with see-through lettering",
+    "mosaic": "mixed with a stranger block by block",
 }

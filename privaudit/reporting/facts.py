@@ -84,6 +84,19 @@ def data(counts: DataRecord) -> tuple[Fact, ...]:
             "The attackers saw these images together with each candidate. A member that is public already, pixel by "
             "pixel, is not scored: that is no leak of this candidate. It does not show who published it, or why.",
         ),
+        *(
+            [
+                Fact(
+                    "Linked by another image",
+                    f"{units(counts.linked_members, 'person')} of the members, "
+                    f"{units(counts.linked_controls, 'person')} of the controls",
+                    "More are better. Persons of whom another image is known that no engine was fed. It does not show "
+                    "whether those without another image can be linked.",
+                )
+            ]
+            if counts.linked_members or counts.linked_controls
+            else []
+        ),
         Fact(
             "Counted by",
             counts.unit,

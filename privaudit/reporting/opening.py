@@ -156,7 +156,13 @@ def untested(record: AuditRecord, release: ReleaseRecord) -> list[str]:
     if record.validity.exchangeability == "assumed":
         lines.append("Whether members and controls differ by chance only: assumed; the checks could only refute it.")
     views = criteria(record, release)
-    open_ = [view.words.title for view in views if view.status is NOT_ASSESSED and view.words.id != "singling_out"]
+    silent = [view for view in views if view.status is NOT_ASSESSED and view.words.id != "singling_out"]
+    open_ = [view.words.title for view in silent if not view.attacks]
+    lines += [
+        f"{view.words.title}: {' and '.join(view.attacks)} found nothing, and has not shown that it would have."
+        for view in silent
+        if view.attacks
+    ]
     if open_:
         listed = f"{', '.join(open_[:-1])} and {open_[-1].lower()}" if len(open_) > 1 else open_[0]
         lines.append(f"{listed}: no attack of this kind was run.")

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from privaudit.record import AttackRecord, ReleaseRecord, Unit
+from privaudit.record import ArmRecord, AttackRecord, ReleaseRecord, Unit
 from privaudit.reporting.explanations import plant_name
 from privaudit.reporting.tables import Fact, Row, Table
-from privaudit.reporting.text import SPACE, count, percent, units
+from privaudit.reporting.text import SPACE, count, percent, percent_interval, units
+from privaudit.siblings import SHARE_NEEDS, shows_share
+
+
+def few_persons(attack: AttackRecord, arm: ArmRecord) -> str | None:
+    """Why an attack on siblings shows no share; None where it does, or ranks suspects."""
+    found = arm.tpr_at_1pct_fpr
+    if shows_share(attack.ranks, found.n_members, found.n_controls):
+        return None
+    side, number = min(("controls", found.n_controls), ("members", found.n_members), key=lambda one: one[1])
+    return f"not assessed: {units(number, 'person')} of the {side} have another image; a share needs {SHARE_NEEDS}"
+
+
+def share_words(attack: AttackRecord, arm: ArmRecord) -> str:
+    """The share found at 1 % false accusations, or why there is none."""
+    return few_persons(attack, arm) or percent_interval(arm.tpr_at_1pct_fpr)
 
 
 def worst_words(attack: AttackRecord) -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from privaudit.record import AttackRecord, AuditRecord, ReleaseRecord, Unit
-from privaudit.reporting.attack_view import closest_sentence, exposed_words
+from privaudit.reporting.attack_view import closest_sentence, exposed_words, suspected_sentence
 from privaudit.reporting.claim import claim_box
 from privaudit.reporting.criteria import criteria
 from privaudit.reporting.explanations import ARMS, VERDICTS, attack_words, explain
 from privaudit.reporting.governance import governance
 from privaudit.reporting.groups import groups
 from privaudit.reporting.opening import next_steps, opening, untested
-from privaudit.reporting.persons import smallest_words, worst_words
+from privaudit.reporting.persons import share_words, smallest_words, worst_words
 from privaudit.reporting.rules import limit_words, measured_words, verdict_words
-from privaudit.reporting.text import markdown, p_value, percent_interval
+from privaudit.reporting.text import markdown, p_value
 from privaudit.reporting.worth import utility_line
 
 
@@ -50,6 +50,7 @@ def _release(record: AuditRecord, release: ReleaseRecord) -> list[str]:
     lines += _list("Reasons", release.reasons)
     lines += _list("Not tested", untested(record, release))
     lines += _list("Next steps", next_steps(record, release))
+    lines += _list("Published beside the images", [one.sentence for one in release.artifacts])
     lines += ["", "### Criteria (WP216)", ""]
     lines += [
         f"- {view.words.title}: {view.status.symbol} {view.status.word}. {markdown(' '.join(view.lines))}"
@@ -79,6 +80,8 @@ def _attacks(release: ReleaseRecord, unit: Unit) -> list[str]:
         lines.append(f"- {name}, smallest risk it could see: {markdown(smallest_words(attack, unit))}.")
         if sentence := closest_sentence(attack, unit):
             lines.append(f"- {name}: {sentence}")
+        if attack.suspected:
+            lines.append(f"- {name}: {suspected_sentence(attack, unit)}")
         if view := groups(attack):
             lines.append(f"- {markdown(view.sentence)}")
     return [*lines, "", explain("exposed_share").text]
@@ -102,7 +105,7 @@ def _rows(attack: AttackRecord) -> list[str]:
     name, verdict = markdown(attack.name), attack_words(attack.verdict, attack.supports_pass).word
     for key, (title, _) in ARMS.items():
         arm = attack.arms.get(key)  # type: ignore[call-overload]
-        found = "not assessed" if arm is None else percent_interval(arm.tpr_at_1pct_fpr)
+        found = "not assessed" if arm is None else share_words(attack, arm)
         chance = "not assessed" if arm is None else p_value(arm.p_holm)
         rows.append(f"| {name} | {verdict} | {title} | {found} | {chance} |")
         name = verdict = ""

@@ -40,15 +40,15 @@ class Differences:
     p_below: Floats
 
 
-def prior_of(variances: Floats, freedom: int) -> Prior:
+def prior_of(variances: Floats, freedom: int | NDArray[np.int64]) -> Prior:
     """The common part of sample variances of so many degrees of freedom each, by the moments of their logarithms.
 
-    variances: [settings], above zero.
+    variances: [settings], above zero. freedom: one number, or one for each.
     """
     if len(variances) < 2:
         return Prior(float(variances[0]), 0.0)
     logs = np.log(variances) - special.digamma(freedom / 2) + np.log(freedom / 2)
-    spread = float(np.var(logs, ddof=1) - special.polygamma(1, freedom / 2))
+    spread = float(np.var(logs, ddof=1) - np.mean(special.polygamma(1, freedom / 2)))
     if spread <= 0:
         return Prior(float(np.exp(logs.mean())), np.inf)
     half = _trigamma_inverse(spread)

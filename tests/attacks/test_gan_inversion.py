@@ -10,15 +10,14 @@ from torch import Tensor
 from privaudit import seeds
 from privaudit.attack import Context, Evidence, Seen
 from privaudit.attacks.gan_inversion import GanInversion, collaborative, inversion
-from privaudit.attacks.gan_inversion.augmentation import differentiable_augmentation, shifted
+from privaudit.attacks.gan_inversion.augmentation import transformed
 from privaudit.attacks.gan_inversion.found import spread, spread_in_class
-from privaudit.attacks.gan_inversion.generator import LATENT, Discriminator, Generator, doublings, random_latents
-from privaudit.attacks.gan_inversion.inversion import Search, cross_entropy, invert, poincare
-from privaudit.attacks.gan_inversion.prior import trained_generator
+from privaudit.attacks.gan_inversion.inversion import Search, cross_entropy, invert, margin, poincare
 from privaudit.data.loading import load
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Recipe, accuracy, train
+from privaudit.learning.generator import LATENT, random_latents
 from privaudit.release import Release
 
 BRIEF = Recipe(epochs=4, batch_size=16, optimizer="adamw", learning_rate=3e-3, precision="float32")
@@ -64,8 +63,8 @@ def template_match(images: Tensor) -> Tensor:
 
 
 @pytest.fixture
-def no_shifts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inversion, "shifted", lambda images, rng: images)
+def no_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inversion, "transformed", lambda images, rng: images)
 
 
 def brightest_inside(latents: Tensor) -> Tensor:
@@ -73,7 +72,7 @@ def brightest_inside(latents: Tensor) -> Tensor:
     return (0.5 + 0.04 * latents).clamp(0, 1).view(-1, 1, 8, 8)
 
 
-@pytest.mark.usefixtures("no_shifts")
+@pytest.mark.usefixtures("no_changes")
 def test_the_template_of_each_class_is_recovered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loss is the squared distance itself; the templates lie where latents of their usual length, 8, reach."""
     rng = np.random.default_rng(7)
@@ -90,7 +89,7 @@ def test_the_template_of_each_class_is_recovered(monkeypatch: pytest.MonkeyPatch
     assert float((found.images - templates[targets]).pow(2).mean().sqrt()) < 0.006
 
 
-@pytest.mark.parametrize("loss", ["poincare", "cross-entropy"])
+@pytest.mark.parametrize("loss", ["poincare", "margin", "cross-entropy"])
 @pytest.mark.parametrize("restarts", [1, 3])
 def test_more_steps_lower_the_loss_and_the_target_is_reached(loss: str, restarts: int) -> None:
     targets = torch.tensor([0, 1, 1, 2, 2])
@@ -105,7 +104,7 @@ def test_more_steps_lower_the_loss_and_the_target_is_reached(loss: str, restarts
     assert float(runs[-1].confidence.mean()) > float(runs[0].confidence.mean())
 
 
-@pytest.mark.usefixtures("no_shifts")
+@pytest.mark.usefixtures("no_changes")
 def test_restarts_are_chosen_by_the_attackers_own_loss() -> None:
     """Of eight latents for two targets the one with the smaller loss is kept, in the right place."""
     latents = random_latents(8, np.random.default_rng(2), "cpu")
@@ -155,9 +154,43 @@ def test_poincare_falls_towards_the_corner_and_keeps_its_gradient() -> None:
     assert float(steep.abs().max()) > 1e6 * float(flat.abs().max())
 
 
+def test_margin_by_hand() -> None:
+    logits = torch.tensor([[3.0, 1.0, -2.0], [0.5, 4.0, 3.0]])
+    assert margin(logits, torch.tensor([0, 2])).tolist() == [-2.0, 1.0]
+
+
+@pytest.mark.usefixtures("no_changes")
+def test_more_copies_average_the_gradient_and_do_not_add_it_up() -> None:
+    """Without changes all copies are equal: as many as there may be, the path is the same."""
+    targets = torch.tensor([0, 1, 2])
+    one, eight = (
+        invert(any_image, template_match, targets, Search(2, 15, 4, copies), "margin", np.random.default_rng(6))
+        for copies in (1, 8)
+    )
+    torch.testing.assert_close(one.images, eight.images, rtol=0, atol=1e-3)
+
+
+@pytest.mark.usefixtures("no_changes")
+def test_the_surest_restart_is_kept_even_where_probabilities_round_to_one() -> None:
+    """Logits of 40 and 60 ahead are both certain in float32; the second is still the surer one."""
+    latents = torch.zeros(2, LATENT)
+    latents[1, 0] = 1.0
+
+    def generate(rows: Tensor) -> Tensor:
+        return rows.view(-1, 1, 8, 8)
+
+    def classify(images: Tensor) -> Tensor:
+        ahead = 40 + 20 * images[:, 0, 0, 0]
+        return torch.stack([ahead, torch.zeros_like(ahead)], dim=1)
+
+    targets = torch.tensor([0])
+    found = inversion._chosen(generate, classify, latents, targets, 2, "poincare", np.random.default_rng(0))
+    assert float(found.images[0, 0, 0, 0]) == 1.0
+
+
 def test_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     targets, search = torch.tensor([0, 1, 2]), Search(2, 10, 4)
-    monkeypatch.setattr(inversion, "shifted", lambda images, rng: images)
+    monkeypatch.setattr(inversion, "transformed", lambda images, rng: images)
     whole = invert(any_image, template_match, targets, search, "poincare", np.random.default_rng(5))
     monkeypatch.setattr(inversion, "_CHUNK_PIXELS", 200)
     parts = invert(any_image, template_match, targets, search, "poincare", np.random.default_rng(5))
@@ -167,40 +200,40 @@ def test_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
 # Parts.
 
 
-@pytest.mark.parametrize(("height", "width", "count"), [(8, 8, 1), (15, 40, 1), (16, 16, 2), (28, 28, 2), (32, 64, 3)])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_networks_fit_every_size(height: int, width: int, count: int, channels: int) -> None:
-    assert doublings(height, width) == count
-    size = (height, width, channels)
-    generator = Generator(size).eval()
-    images = generator(random_latents(3, np.random.default_rng(0), "cpu")).detach()
-    assert images.shape == (3, channels, height, width)
-    assert 0 <= float(images.min()) <= float(images.max()) <= 1
-    assert Discriminator(size)(images).shape == (3,)
-    again = Generator.from_arrays(generator.arrays(), size)
-    torch.testing.assert_close(again(random_latents(3, np.random.default_rng(0), "cpu")).detach(), images)
-
-
-def test_narrow_generators_are_read_back() -> None:
-    generator = Generator((16, 16, 1), 8).eval()
-    assert Generator.from_arrays(generator.arrays(), (16, 16, 1)).start == generator.start
-
-
-def test_augmentations_keep_shapes_and_gradients() -> None:
+def test_changes_keep_shapes_and_gradients() -> None:
     rng = np.random.default_rng(0)
     images = torch.rand(5, 3, 9, 20, requires_grad=True)
-    for changed in (differentiable_augmentation(images, rng), shifted(images, rng)):
-        assert changed.shape == images.shape
-        (gradient,) = torch.autograd.grad(changed.sum(), images)
-        assert float(gradient.abs().sum()) > 0
+    changed = transformed(images, rng)
+    assert changed.shape == images.shape
+    (gradient,) = torch.autograd.grad(changed.sum(), images)
+    assert float(gradient.abs().sum()) > 0
 
 
-def test_shifts_move_by_at_most_a_sixteenth() -> None:
-    image = torch.zeros(1, 1, 16, 16)
-    image[0, 0, 8, 8] = 1
+def test_changes_keep_what_is_in_the_middle_and_lose_at_most_a_fifth() -> None:
+    """A ramp from 0 to 1: its ends are cut by at most a fifth of the side and it stays within the range."""
+    image = torch.linspace(0, 1, 16).expand(1, 1, 16, 16)
     rng = np.random.default_rng(0)
-    places = {tuple(shifted(image, rng)[0, 0].nonzero()[0].tolist()) for _ in range(200)}
-    assert places == {(row, column) for row in (7, 8, 9) for column in (7, 8, 9)}
+    seen = torch.stack([transformed(image, rng)[0, 0] for _ in range(200)])
+    assert 0 <= float(seen.min()) <= float(seen.max()) <= 1
+    lowest, highest = (seen.flatten(1).min(1).values, seen.flatten(1).max(1).values)
+    assert float((highest - lowest).min()) >= 0.75
+    assert float((highest - lowest).max()) > float((highest - lowest).min())
+    assert not torch.equal(seen[0], seen[1])
+
+
+def test_a_turn_of_a_long_image_keeps_angles() -> None:
+    """A line that is turned by at most 5 degrees rises by at most 9 in 100, whatever the sides of the image."""
+    image = torch.zeros(1, 1, 11, 101)
+    image[0, 0, 5] = 1
+    rng = np.random.default_rng(1)
+    columns = torch.arange(11.0)[:, None]
+    steepest = 0.0
+    for _ in range(50):
+        seen = transformed(image, rng)[0, 0]
+        height = (seen * columns).sum(0) / seen.sum(0).clamp_min(1e-6)
+        middle = height[40:61]
+        steepest = max(steepest, abs(float(middle[-1] - middle[0])) / 20)
+    assert 0.03 < steepest < 0.12
 
 
 def test_targets_are_spread_equally() -> None:
@@ -213,16 +246,6 @@ def test_spread_in_class_is_none_for_a_prototype_and_one_for_images_like_any_oth
     means = [images.pixels[images.labels == label].mean(0).round().astype(np.uint8) for label in range(10)]
     assert spread_in_class(Images(np.stack(means), np.arange(10)), images) < 0.01
     assert spread_in_class(others, images) == pytest.approx(1, abs=0.07)
-
-
-def test_a_generator_is_trained_once_for_equal_images() -> None:
-    (images,) = dealt(1, 40)
-    first, _ = trained_generator(images, 3, 7, "cpu")
-    second, _ = trained_generator(images, 3, 7, "cpu")
-    other, _ = trained_generator(images, 3, 8, "cpu")
-    for name, value in first.arrays().items():
-        np.testing.assert_array_equal(value, second.arrays()[name])
-    assert any((value != other.arrays()[name]).any() for name, value in first.arrays().items())
 
 
 # The attack.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from privaudit.attacks.gradient_matching import algebra, deep_leakage, inverting, labels
+from privaudit.attacks.gradient_matching import algebra, deep_leakage, inverting, labels, objectives
+from privaudit.attacks.gradient_matching.deep_leakage import Start
+from privaudit.attacks.gradient_matching.factored import factored_products
 from privaudit.attacks.gradient_matching.gradients import Observed, batch_gradient, prepared
-from privaudit.attacks.gradient_matching.similarity import GradientSimilarity, factored_products
+from privaudit.attacks.gradient_matching.inverting import Search
+from privaudit.attacks.gradient_matching.similarity import GradientSimilarity
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Architecture, Network
@@ -70,33 +74,53 @@ def test_all_victims_at_once_equal_one_after_the_other(name: str, batch_size: in
     images, others = drawn(2 * batch_size).double(), drawn(2 * batch_size, seed=1).double().requires_grad_()
     numbers = torch.arange(2 * batch_size) % 4
     similarity = GradientSimilarity(observed(made, images, numbers, batch_size, mode))
-    assert similarity.factored
+    assert similarity.way == "factored"
     at_once = similarity.distance(others, numbers)
     (slope,) = torch.autograd.grad(at_once.sum(), others)
-    similarity.factored = False
+    similarity.way = "plain"
     alone = similarity.distance(others, numbers)
     torch.testing.assert_close(at_once, alone)
     torch.testing.assert_close(slope, torch.autograd.grad(alone.sum(), others)[0], rtol=1e-4, atol=1e-9)
-    similarity.factored = True
+    similarity.way = "factored"
     own = similarity.distance(images, numbers)
     torch.testing.assert_close(own, torch.zeros_like(own), rtol=0, atol=1e-9)
     assert (at_once > 1e-3).all()
 
 
-def test_networks_that_are_not_factored() -> None:
-    """torchvision's are changed in place or hold grouped convolutions: one victim after the other."""
+@pytest.mark.parametrize("name", ["convnet", "resnet20", "torchvision:resnet18"])
+def test_folded_network_gives_the_gradients_of_the_whole(name: str) -> None:
+    """Distance and derivative against the automatic graph; torchvision's change in place what a layer returned."""
     images, numbers = drawn(2, 32, 3), torch.tensor([0, 1])
-    similarity = GradientSimilarity(observed(network("torchvision:resnet18", 32, channels=3), images, numbers))
-    assert not similarity.factored
-    assert similarity.distance(images, numbers).abs().max() < 1e-5
-    assert similarity.distance(images.flip(0), numbers).min() > 1e-3
+    others = drawn(2, 32, 3, seed=1).requires_grad_()
+    similarity = GradientSimilarity(observed(network(name, 32, channels=3), images, numbers))
+    found = {}
+    for way in ("folded", "plain"):
+        assert similarity.folded.possible
+        similarity.way = way
+        far = similarity.distance(others, numbers)
+        found[way] = far, torch.autograd.grad(far.sum(), others)[0]
+        assert similarity.distance(images, numbers).abs().max() < 1e-5
+        assert far.min() > 1e-3
+    torch.testing.assert_close(found["folded"][0], found["plain"][0], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found["folded"][1], found["plain"][1], rtol=1e-3, atol=1e-7)
+
+
+def test_way_by_what_the_victims_allow() -> None:
+    images, numbers = drawn(2), torch.tensor([0, 1])
+    assert GradientSimilarity(observed(network(), images, numbers)).way == "factored"
+    assert GradientSimilarity(observed(network(), images, numbers), dtype=torch.bfloat16).way == "folded"
+    large = observed(network(side=32, channels=3), drawn(2, 32, 3), numbers)
+    assert GradientSimilarity(large).way == "folded"
+    assert GradientSimilarity(replace(large, local_steps=2)).way == "plain"
+    trained = observed(network(side=32, channels=3), drawn(2, 32, 3), numbers, 2, "training")
+    assert GradientSimilarity(trained).way == "factored"
 
 
 def test_networks_without_second_derivatives_say_so() -> None:
     images, numbers = drawn(1, 32, 3), torch.tensor([0])
     seen = observed(network("torchvision:mobilenet_v3_small", 32, channels=3), images, numbers)
     with pytest.raises(InputError, match=r"no second derivatives .*Choose another network"):
-        inverting.invert(seen, numbers, images, 1, 0, lambda share: None)
+        inverting.invert(seen, numbers, images[None], Search(1), lambda share: None)
 
 
 def test_label_of_one_image_is_certain() -> None:
@@ -175,8 +199,8 @@ def test_no_division_where_nothing_was_learned_or_the_first_layer_sees_no_pixels
 def test_total_variation_by_hand() -> None:
     images = torch.tensor([[[[0.0, 1.0], [0.0, 3.0]]], [[[2.0, 2.0], [2.0, 2.0]]]])
     # Across: 1 and 3. Down: 0 and 2.
-    assert inverting.total_variation(images, 1).tolist() == [2.0 + 1.0, 0.0]
-    assert inverting.total_variation(images, 2).tolist() == [1.0 + 0.5]
+    assert objectives.total_variation(images, 1).tolist() == [2.0 + 1.0, 0.0]
+    assert objectives.total_variation(images, 2).tolist() == [1.0 + 0.5]
 
 
 def test_inverting_stays_within_the_valid_pixels_and_gets_closer() -> None:
@@ -185,7 +209,7 @@ def test_inverting_stays_within_the_valid_pixels_and_gets_closer() -> None:
     seen = observed(network(), images, numbers)
     start = drawn(3, seed=5) * 3
     told: list[float] = []
-    costs = [inverting.invert(seen, numbers, start, steps, 0, told.append) for steps in (1, 60)]
+    costs = [inverting.invert(seen, numbers, start[None], Search(steps), told.append) for steps in (1, 60)]
     assert costs[1].images.abs().max() <= 1
     assert (costs[1].cost < costs[0].cost / 2).all()
     assert told[-1] == 1
@@ -194,10 +218,10 @@ def test_inverting_stays_within_the_valid_pixels_and_gets_closer() -> None:
 def test_victims_in_chunks_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     images, numbers, start = drawn(6).clamp(-1, 1), torch.tensor([0, 1, 2, 3, 0, 1]), drawn(6, seed=5)
     seen = observed(network(), images, numbers, 2)
-    whole = inverting.invert(seen, numbers, start, 3, 1e-4, lambda share: None)
+    whole = inverting.invert(seen, numbers, start[None], Search(3, total_variation=1e-4), lambda share: None)
     monkeypatch.setitem(inverting.CHUNK_PIXELS, "cpu", 2 * 64 * 2)
     told: list[float] = []
-    parts = inverting.invert(seen, numbers, start, 3, 1e-4, told.append)
+    parts = inverting.invert(seen, numbers, start[None], Search(3, total_variation=1e-4), told.append)
     torch.testing.assert_close(parts.images, whole.images, rtol=0, atol=2e-2)
     torch.testing.assert_close(parts.cost, whole.cost, rtol=1e-3, atol=1e-4)
 
@@ -208,17 +232,17 @@ def test_deep_leakage_solves_an_easy_case_and_keeps_its_best() -> None:
     seen = observed(network("lenet"), images, numbers)
     logits = torch.zeros(2, 4)
     near = images + 0.1 * drawn(2, seed=4)
-    found = deep_leakage.leak(seen, near, logits, 40, lambda share: None)
+    found = deep_leakage.leak(seen, Start(near, logits), 40, lambda share: None)
     assert found.cost.max() < 1e-4
     assert found.labels.tolist() == numbers.tolist()
     assert (found.images - images).square().mean() < 1e-2
-    left = deep_leakage.leak(seen, near, logits, 1, lambda share: None, torch.tensor([True, False]))
+    left = deep_leakage.leak(seen, Start(near, logits), 1, lambda share: None, torch.tensor([True, False]))
     assert torch.equal(left.images[0], near[0])
     assert left.cost.isinf().tolist() == [True, False]
     # A start that is not contiguous, and one where the cost is not finite.
     turned = near.transpose(2, 3).contiguous().transpose(2, 3)
-    deep_leakage.leak(seen, turned, logits, 1, lambda share: None)
-    lost = deep_leakage.leak(seen, torch.full_like(near, torch.nan), logits, 3, lambda share: None)
+    deep_leakage.leak(seen, Start(turned, logits), 1, lambda share: None)
+    lost = deep_leakage.leak(seen, Start(torch.full_like(near, torch.nan), logits), 3, lambda share: None)
     assert lost.cost.isinf().all()
 
 

@@ -13,8 +13,11 @@ from hypothesis.extra import numpy as arrays
 from privaudit.attack import Context, Effort, Seen
 from privaudit.attacks.nearest_copy import NearestCopy, surprise
 from privaudit.attacks.nearest_copy.blocks import likeness, share_found, stride_of
+from privaudit.attacks.nearest_copy.detail import detail
 from privaudit.attacks.nearest_copy.sources import exact_source, likely_source
-from privaudit.attacks.nearest_copy.whole_image import closeness, views
+from privaudit.attacks.nearest_copy.spectrum import cosines, fitted, planes, projection
+from privaudit.attacks.nearest_copy.views import View, as_floats, through, turned_views, upright_views
+from privaudit.attacks.nearest_copy.whole_image import Measure, closeness
 from privaudit.data.loading import load
 from privaudit.images import Images, concatenate
 from privaudit.plants import KINDS
@@ -47,7 +50,9 @@ def apply(kind: str, images: Images, strangers: Images) -> Images:
     return Images(np.stack([KINDS[kind](image, strangers, rng) for image in images.pixels]), images.labels)
 
 
-@pytest.mark.parametrize("kind", ["mirrored", "jpeg", "cropped", "blurred", "brightened", "noise"])
+@pytest.mark.parametrize(
+    "kind", ["mirrored", "jpeg", "cropped", "blurred", "brightened", "recoloured", "noise", "rotated", "turned"]
+)
 @pytest.mark.parametrize("effort", ["quick", "standard", pytest.param("thorough", marks=pytest.mark.slow)])
 def test_changed_copies_stand_out(kind: str, effort: Effort) -> None:
     suspects, unseen, reference = random_images(60, 1), random_images(40, 2), random_images(60, 3)
@@ -214,10 +219,83 @@ def test_sources_of_blocks_by_hand() -> None:
     assert likely_source(suspects, release, 32, False).tolist() == [-1] * 4
 
 
+def nearness(suspects: np.ndarray, release: np.ndarray, effort: Effort | None = None) -> tuple[Measure, Measure]:
+    """Both measures of whole images; upright ones where no effort is given."""
+    views = upright_views(False) if effort is None else turned_views(effort)
+    found = closeness(suspects, release, None, views, False)
+    return found.thumbnails, found.pixels
+
+
 def test_closeness_is_blind_to_brightness_and_mirroring() -> None:
     suspects = random_images(10, 1)
     dark = (suspects.pixels.astype(int) // 2 + 20).astype(np.uint8)
     for changed in (dark, suspects.pixels[:, :, ::-1].copy()):
-        assert closeness(suspects.pixels, changed, False)[0].min() > 6
-    assert closeness(suspects.pixels, random_images(10, 2).pixels, False)[0].max() < 3
-    assert len(views(True)) > len(views(False))
+        thumbnails, pixels = nearness(suspects.pixels, changed)
+        assert pixels.values.min() > 6
+        assert thumbnails.values.min() > 3.5
+        assert pixels.rows.tolist() == thumbnails.rows.tolist() == list(range(10))
+    strangers = nearness(suspects.pixels, random_images(10, 2).pixels)
+    assert strangers[1].values.max() < 3
+    assert strangers[0].values.max() < 2
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (12, 20)])
+def test_a_view_turns_as_numpy_does(quarters: int, height: int, width: int) -> None:
+    """An image that is not square is turned and stretched: only the half turn keeps its pixels."""
+    images = random_images(3, 1, height, width)
+    found = through(View(quarters=quarters), as_floats(images.pixels)).mul(255).round().byte().numpy()[:, 0]
+    assert found.shape == (3, height, width)
+    if height == width or quarters == 2:
+        np.testing.assert_array_equal(found, np.rot90(images.pixels[..., 0], quarters, (1, 2)))
+
+
+def test_turns_are_found_by_turned_views_only() -> None:
+    suspects = random_images(40, 1, 32, 32)
+    turns = {
+        "quarter": np.rot90(suspects.pixels, 1, (1, 2)).copy(),
+        "small": apply("rotated", suspects, suspects).pixels,
+    }
+    for changed in turns.values():
+        turned, upright = nearness(suspects.pixels, changed, "quick")[0], nearness(suspects.pixels, changed)[0]
+        assert (turned.rows == np.arange(40)).mean() > 0.9
+        assert np.median(turned.values) > np.median(upright.values) + 0.5
+
+
+def test_detail_is_how_much_the_nearest_stands_out() -> None:
+    suspects, unseen, own = (random_images(count, seed, 32, 32) for count, seed in ((40, 1), (40, 2), (60, 3)))
+    blended = apply("blend", suspects.take(slice(0, 10)), own)
+    release = concatenate([unseen, blended]).pixels
+    pile = np.concatenate([suspects.pixels, own.pixels])
+    for mine, whole in ((own.pixels, pile), (None, suspects.pixels)):
+        found = detail(whole, release, mine, ())
+        assert found.values.shape == found.rows.shape == (len(whole),)
+        assert found.values[:10].min() > np.delete(found.values, range(10)).max()
+        assert found.rows[:10].tolist() == list(range(40, 50))
+    assert detail(own.pixels, unseen.pixels, own.pixels, ()).values.max() < 0.5, "images of his own match themselves"
+
+
+def test_detail_looks_at_aligned_pairs_too() -> None:
+    """Crops lie elsewhere than their originals: only after they were brought over them does the detail agree."""
+    suspects, unseen, own = (random_images(count, seed, 32, 32) for count, seed in ((40, 1), (40, 2), (60, 3)))
+    release = concatenate([unseen, apply("cropped", suspects.take(slice(0, 5)), own)]).pixels
+    pile = np.concatenate([suspects.pixels, own.pixels])
+    aligned = closeness(pile, release, own.pixels, upright_views(False), False).aligned
+    before, after = (detail(pile, release, own.pixels, pairs).values for pairs in ((), (aligned,)))
+    assert (after >= before).all()
+    assert before[:5].min() < np.quantile(before[5:], 0.95)
+    assert after[:5].min() > after[5:].max()
+
+
+def test_cosines_are_orthonormal_and_whitening_evens_the_spread() -> None:
+    for count in (1, 2, 12):
+        np.testing.assert_allclose(cosines(count) @ cosines(count).T, np.eye(count), atol=1e-6)
+    coarse = np.random.default_rng(1).integers(0, 256, (400, 4, 4, 3)).repeat(4, axis=1).repeat(4, axis=2)
+    images = np.clip(coarse + np.random.default_rng(2).normal(0, 40, coarse.shape), 0, 255).astype(np.uint8)
+    spectrum = fitted(images, 12)
+    plane = planes(as_floats(images))[0] @ projection(View(), (16, 16), 12)
+    spread = (plane * spectrum.factors[: 12 * 12 - 1]).std(0)
+    assert plane.std(0).max() / plane.std(0).min() > 5
+    assert spread.max() < 1.01
+    assert spread.max() / spread.min() < plane.std(0).max() / plane.std(0).min() / 2
+    assert len(spectrum.factors) == 143 + 2 * 15

@@ -1,4 +1,4 @@
-"""The attacker's prior: a GAN trained on images of his own."""
+"""A generator that was trained against a discriminator, once for all who ask for the same."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from privaudit import seeds
-from privaudit.attacks.gan_inversion.augmentation import differentiable_augmentation
-from privaudit.attacks.gan_inversion.generator import Discriminator, Generator, random_latents
 from privaudit.calls import Call, compute, surroundings
 from privaudit.images import Images
+from privaudit.learning.augmentation import differentiable_augmentation
+from privaudit.learning.generator import Discriminator, Generator, random_latents
 from privaudit.learning.training import as_float, seeded
 from privaudit.store import Arrays
 

@@ -1,0 +1,106 @@
+"""The descriptor: a small network that learns, from the attacker's own images, to know an image after strong changes.
+
+NT-Xent loss of SimCLR (Chen et al. 2020, arXiv 2002.05709); trained on the data at hand to find copies, as by Dar et
+al. 2025 (doi 10.1038/s41551-025-01468-8); changes and use as by Pizzi et al. 2022 (SSCD, arXiv 2202.10261). Written
+from the descriptions. One view of a pair is the image itself, as it is in the attacker's pile, the other is changed, as
+it may be in the release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from privaudit import seeds
+from privaudit.attacks.copy_descriptor.augmentation import changed
+from privaudit.calls import Call, compute, surroundings
+from privaudit.images import Images
+from privaudit.learning import Network
+from privaudit.learning.networks import Architecture
+from privaudit.learning.training import as_float, channel_moments, seeded
+from privaudit.store import Arrays
+
+VERSION = 1
+"""Rises when the same images, steps and seed give another descriptor."""
+
+LARGEST_SIDE = 64
+SMALLEST_SIDE = 8
+_BATCH = 64
+_LEARNING_RATE = 2e-3
+_TEMPERATURE = 0.1
+
+
+def prepared(pixels: NDArray[np.uint8], device: str) -> Tensor:
+    """Float32 NCHW in [0, 1] with a smaller side of 8 to 64 pixels."""
+    images = as_float(pixels, device)
+    height, width = images.shape[2:]
+    factor = min(LARGEST_SIDE / min(height, width), max(1.0, SMALLEST_SIDE / min(height, width)))
+    if factor == 1:
+        return images
+    size = (round(height * factor), round(width * factor))
+    return functional.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=factor < 1)
+
+
+def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Normalised-temperature cross-entropy of N pairs, rows of length 1 [N, D]: each row must know its partner.
+
+    All other rows of both sides are its negatives (Chen et al. 2020, equation 1).
+    """
+    count = len(first)
+    rows = torch.cat([first, second])
+    logits = rows @ rows.T / temperature
+    logits = logits.masked_fill(torch.eye(2 * count, dtype=torch.bool, device=rows.device), float("-inf"))
+    partner = torch.cat([torch.arange(count, 2 * count), torch.arange(count)]).to(rows.device)
+    return functional.cross_entropy(logits, partner)
+
+
+def trained_descriptor(images: Images, dimensions: int, steps: int, seed: int, device: str) -> tuple[Network, float]:
+    """The descriptor of these images, trained once for all who ask for the same, and its last loss.
+
+    The task that asks is started again when it is ready.
+    """
+    label = f"training a copy descriptor on {len(images):,} images"
+    arguments = {"steps": steps, "dimensions": dimensions, "seed": seed, "device": device}
+    inputs = {"images": {"pixels": images.pixels}}
+    (arrays,) = compute(Call(label, f"{__name__}:train_task", arguments, inputs, {"version": VERSION}))
+    weights = {name: value for name, value in arrays.items() if name != "loss"}
+    return Network.from_arrays(weights).to(device), float(arrays["loss"])
+
+
+def train_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
+    """Inputs {'images': pixels} to the arrays of a network and its mean 'loss' over the last tenth of the steps."""
+    pixels, steps, device = inputs["images"]["pixels"], arguments["steps"], arguments["device"]
+    rng = seeds.generator(arguments["seed"], "copy descriptor")
+    report, count = surroundings().report, min(_BATCH, len(pixels))
+    some = prepared(pixels[:1], "cpu")
+    losses = []
+    with seeded(int(rng.integers(2**62)), device):
+        architecture = Architecture(
+            name="convnet",
+            channels=int(some.shape[1]),
+            classes=arguments["dimensions"],
+            side=int(min(some.shape[2:])),
+        )
+        network = Network(architecture).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.set_standardisation(*channel_moments(Images(pixels, np.zeros(len(pixels), np.int64))))
+        optimizer = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        for step in range(steps):
+            batch = prepared(pixels[rng.permutation(len(pixels))[:count]], "cpu")
+            second = changed(batch, rng).to(device)
+            rows = functional.normalize(network(torch.cat([batch.to(device), second])))
+            loss = nt_xent(rows[:count], rows[count:], _TEMPERATURE)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            losses.append(float(loss.detach()))
+            if step % 20 == 19:
+                report("training a copy descriptor", (step + 1) / steps)
+    return {**network.cpu().eval().arrays(), "loss": np.asarray(np.mean(losses[-max(1, steps // 10) :]))}

@@ -1,0 +1,98 @@
+"""Membership inference through soft labels: a student learns from them what the teacher has learned by heart."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from privaudit.attack import Context, Evidence, ReleaseAttack, Seen, Sight
+from privaudit.attacks.membership.calibration import Score, combined
+from privaudit.attacks.membership.networks import (
+    attacker_recipe,
+    class_count,
+    confidences,
+    own_images,
+    spending,
+    trainings,
+)
+from privaudit.errors import InputError
+from privaudit.images import Images
+from privaudit.learning import trained
+from privaudit.release import Release
+
+
+def targets_of(soft_labels: NDArray[np.float32], labels: NDArray[np.int64], temperature: float) -> NDArray[np.float32]:
+    """What a student learns, float32 [N, classes]: the probabilities to the power 1 / temperature, with sum 1.
+
+    Rows of NaN, images without soft labels, get all weight on their label.
+    """
+    found = np.zeros(soft_labels.shape)
+    hard = ~np.isfinite(soft_labels).all(axis=1)
+    found[hard, labels[hard]] = 1.0
+    powers = np.maximum(soft_labels[~hard].astype(np.float64), 0.0) ** (1 / temperature)
+    found[~hard] = powers / powers.sum(axis=1, keepdims=True)
+    return found.astype(np.float32)
+
+
+class SoftLabelMembership(ReleaseAttack):
+    """Students of the released images and their soft labels, against networks that never saw either.
+
+    A teacher's probabilities for images that are no members tell what it has memorised of those that are: a student
+    that learns from them alone can be sure of images that it never saw (Behrens, Zdeborová 2025, arXiv 2506.14457). The
+    attacker trains students on the release with its soft labels, and scores a suspect by how much surer of its label
+    they are than networks that he compares with.
+    """
+
+    name: ClassVar[str] = "soft-label-membership"
+    version: ClassVar[int] = 1
+    trains: ClassVar[bool] = True
+    sees: ClassVar[frozenset[Sight]] = frozenset({Sight.RELEASE, Sight.SOFT_LABELS})
+    threat_model: ClassVar[str] = (
+        "An outsider who holds the released images with their soft labels, and photographs of his own from the same "
+        "source. He trains networks on the soft labels and asks whether they are surer of a candidate photograph than "
+        "networks that never saw them."
+    )
+
+    against: Literal["reference", "hard-labels"] = Field(
+        "reference",
+        description="networks to compare with: of the attacker's own images; or of the release with its labels alone, "
+        "which leaves what the soft labels add",
+    )
+    score: Score = Field("student-t", description="how the two are compared")
+    temperature: float = Field(
+        1.0, gt=0, description="the probabilities are raised to the power 1 / temperature; above 1: more even"
+    )
+    networks: int | None = Field(None, ge=2, description="networks on each side; default by effort: 2, 4, 16")
+    steps: int | None = Field(
+        None, ge=1, description="steps of each training, in whole epochs; default by effort: 200, 600, 1,500"
+    )
+
+    def expose(self, release: Release, world: Context) -> Seen:
+        """The released images, labels and soft labels, as published."""
+        if release.soft_labels is None:
+            raise InputError(f"{self.name} looks at soft labels; this release has none. Leave it out of --attacks.")
+        images = release.images
+        return Seen({"pixels": images.pixels, "labels": images.labels, "soft_labels": release.soft_labels})
+
+    def attack(self, seen: Seen, suspects: Images, own: Context) -> Evidence:
+        """Score: the mean over the students; see `scores`.
+
+        Raises InputError where the attacker has too few images of his own, or the release too few to train on.
+        """
+        release, reference, device = seen.images, own_images(own, self.name), own.device
+        spent = spending(own.effort, self.networks, self.steps)
+        soft = np.asarray(seen.arrays["soft_labels"], dtype=np.float32)
+        classes = max(class_count(release, reference, suspects), soft.shape[1])
+        soft = np.pad(soft, ((0, 0), (0, classes - soft.shape[1])))
+        recipe, learned = attacker_recipe(release, spent.steps), targets_of(soft, release.labels, self.temperature)
+        asked = trainings("target", recipe, release, classes, spent.networks, own.seed, learned)
+        if self.against == "hard-labels":
+            asked += trainings("target", recipe, release, classes, spent.networks, own.seed)
+        else:
+            other = attacker_recipe(reference, spent.steps)
+            asked += trainings("reference", other, reference, classes, spent.networks, own.seed)
+        sure = confidences(trained(asked, device), suspects, device)
+        return Evidence(scores=combined(self.score, sure[:, : spent.networks], sure[:, spent.networks :]))

@@ -1,0 +1,113 @@
+"""Whitened thumbnails: what tells one image from another, with what all images share taken down.
+
+Photographs differ most in their coarse light and shade, so that strangers correlate. Each cosine component of a
+thumbnail is divided by its spread over the images that the attacker holds, plus that of noise: for a copy before a
+background of strangers this is the matched filter. A copy that is half covered, or mixed with a stranger, keeps half
+of its fine structure, which is more than any stranger shares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from privaudit.attacks.nearest_copy.views import View, as_floats, resized, some, through
+
+SEARCH_SIDE = 32
+_COLOUR_SIDE = 4
+_NOISE = 15 / 255
+"""Noise per pixel that must not hide a copy."""
+
+
+def search_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width at which images are searched."""
+    return min(SEARCH_SIDE, size[0]), min(SEARCH_SIDE, size[1])
+
+
+def cosines(count: int) -> torch.Tensor:
+    """Orthonormal cosine transform [components, points] of so many points."""
+    points = torch.arange(count, dtype=torch.float64)
+    rows = torch.cos(torch.pi / count * points[:, None] * (points + 0.5)) * (2 / count) ** 0.5
+    rows[0] /= 2**0.5
+    found: torch.Tensor = rows.float()
+    return found
+
+
+@lru_cache(maxsize=256)
+def projection(view: View, size: tuple[int, int], side: int) -> torch.Tensor:
+    """Matrix [pixels, components] from a plane of this size, seen through a view, to its cosine components.
+
+    The plane is pooled to at most `side` points a side; the component that is its mean is left out.
+    """
+    height, width = size
+    basis = through(view, torch.eye(height * width).reshape(-1, 1, height, width))
+    rows, columns = min(side, height), min(side, width)
+    pooled = functional.adaptive_avg_pool2d(basis, (rows, columns))[:, 0]
+    found: torch.Tensor = (cosines(rows) @ pooled @ cosines(columns).T).flatten(1)[:, 1:]
+    return found
+
+
+def planes(images: torch.Tensor) -> torch.Tensor:
+    """Luma, and two planes of colour where there are three channels, at the search's size, without their means.
+
+    Float32 [planes, N, pixels].
+    """
+    images = resized(images, search_size((int(images.shape[2]), int(images.shape[3])))).flatten(2)
+    parts = [images.mean(1)]
+    if images.shape[1] == 3:
+        red, green, blue = images.unbind(1)
+        parts += [red - green, blue - (red + green) / 2]
+    found = torch.stack(parts)
+    return found - found.mean(2, keepdim=True)
+
+
+def unit(rows: torch.Tensor) -> torch.Tensor:
+    """Rows of length 1, bfloat16; a flat image becomes 0."""
+    rows = rows.float()
+    scaled: torch.Tensor = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-3)
+    return scaled.bfloat16()
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Whitened components of thumbnails of `side` points a side. factors: [F], by which components are multiplied."""
+
+    size: tuple[int, int]
+    side: int
+    factors: torch.Tensor
+
+    def __call__(self, planes_: torch.Tensor, view: View) -> torch.Tensor:
+        """Rows of length 1, bfloat16 [N, F], of planes seen through a view."""
+        done, parts = 0, []
+        for number, plane in enumerate(planes_.bfloat16()):
+            matrix = projection(view, self.size, _COLOUR_SIDE if number else self.side)
+            parts.append(plane @ (matrix * self.factors[done : done + matrix.shape[1]]).bfloat16())
+            done += matrix.shape[1]
+        return unit(torch.cat(parts, 1))
+
+    def of(self, pixels: NDArray[np.uint8], view: View) -> torch.Tensor:
+        """The same of pixels uint8 [N, H, W, C]."""
+        return torch.cat([self(planes(as_floats(part)), view) for part in some(pixels)])
+
+
+def fitted(held: NDArray[np.uint8], side: int) -> Spectrum:
+    """Factors from the spread over images that the attacker holds, uint8 [N, H, W, C]."""
+    size = search_size((held.shape[1], held.shape[2]))
+    sums = squares = torch.zeros(0)
+    for part in some(held):
+        found = planes(as_floats(part))
+        rows = torch.cat(
+            [plane @ projection(View(), size, _COLOUR_SIDE if number else side) for number, plane in enumerate(found)],
+            1,
+        ).double()
+        sums = rows.sum(0) if len(sums) == 0 else sums + rows.sum(0)
+        squares = (rows**2).sum(0) if len(squares) == 0 else squares + (rows**2).sum(0)
+    variance = squares / len(held) - (sums / len(held)) ** 2
+    shrunk = prod(min(side, length) / length for length in size)
+    return Spectrum(size, side, (variance + _NOISE**2 * shrunk).rsqrt().float())

@@ -1,0 +1,85 @@
+"""What the red team found: alarms of the verdict rule, recomputed from the placements that its cells hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privaudit import seeds
+from privaudit.plants import KINDS
+from privaudit.statistics.exposure import clopper_pearson_high, clopper_pearson_low
+from privaudit.statistics.rule import Rule, apply_rule
+from privaudit.statistics.tally import Placements, tally
+
+ATTACKS = ("nearest-copy", "density-ratio", "copy-descriptor")
+SHARES = {"cifar10": (0.01, 0.05, 0.2), "mnist": (0.01, 0.05, 0.2), "chest_xray": (0.05, 0.2)}
+LIMIT = {"cifar10": 0.05, "mnist": 0.05, "chest_xray": 0.1}
+PLANTINGS = 5
+BAR = ("mirrored", "cropped", "blurred", "jpeg", "recoloured")
+
+
+def _alarm(packed: NDArray[np.uint16], controls: int, rule: Rule) -> bool:
+    above, tied = packed.astype(np.int64)
+    reasons = apply_rule(tally(Placements(above, tied, controls, 1.0)), rule)
+    return bool(reasons.fail[0] or reasons.inconclusive[0])
+
+
+def doses(name: str, n_members: int) -> list[int]:
+    """5, 10, 1 %, 5 % and 20 % of the members (X-rays: 5 and 20 %)."""
+    few = set() if name == "chest_xray" else {5, 10}
+    return sorted(few | {round(share * n_members) for share in SHARES[name]})
+
+
+def alarms(path: Path, name: str, seed: int) -> dict[str, list[bool]]:
+    """What each attack answers to each planting of each kind and dose, and to the clean run; recomputed from a cell."""
+    stored = dict(np.load(path, allow_pickle=False))
+    rule, controls = Rule(LIMIT[name], len(ATTACKS)), int(stored["controls"])
+    rng = seeds.generator(seed, "red team doses", name)
+    answers = {f"{attack} clean": [_alarm(stored[f"{attack} clean"], controls, rule)] for attack in ATTACKS}
+    n_members = stored[f"{ATTACKS[0]} clean"].shape[1]
+    for kind, dose in product(KINDS, doses(name, n_members)):
+        rows = stored[f"rows {kind}"]
+        for _ in range(PLANTINGS):
+            chosen = rng.choice(len(rows), dose, replace=dose > len(rows))
+            gone = rows[chosen] if dose <= len(rows) else rng.permutation(n_members)[:dose]
+            for attack in ATTACKS:
+                mixed = stored[f"{attack} clean"].copy()
+                mixed[:, gone] = stored[f"{attack} {kind}"][:, chosen]
+                answers.setdefault(f"{attack} {kind} {dose}", []).append(_alarm(mixed, controls, rule))
+    return answers
+
+
+def _rate(hits: Sequence[bool]) -> dict[str, Any]:
+    count = np.array([sum(hits)])
+    return {
+        "found": int(count[0]),
+        "of": len(hits),
+        "low": float(clopper_pearson_low(count, len(hits))[0]),
+        "high": float(clopper_pearson_high(count, len(hits))[0]),
+    }
+
+
+def summary(cells: dict[tuple[str, int], Path]) -> dict[str, Any]:
+    """Power and false alarms by data, kind, dose and attack; `any` is the verdict of the required two."""
+    table: dict[str, Any] = {}
+    for name in dict.fromkeys(name for name, _ in cells):
+        mine = {seed: path for (data, seed), path in cells.items() if data == name}
+        answers = [alarms(path, name, seed) for seed, path in mine.items()]
+        rows: dict[str, Any] = {key: _rate([hit for one in answers for hit in one[key]]) for key in answers[0]}
+        for key in [key for key in answers[0] if key.startswith("nearest-copy")]:
+            other = key.replace("nearest-copy", "density-ratio")
+            both = [a or b for one in answers for a, b in zip(one[key], one[other], strict=True)]
+            rows[key.replace("nearest-copy", "required")] = _rate(both)
+        identical = np.array([np.load(path)["identical"] for path in mine.values()])
+        table[name] = {
+            "repeats": len(mine),
+            "identical names the single copy": int(identical[:, 0].sum()),
+            "and nothing else": int(identical[:, 1].sum()),
+            "rates": rows,
+        }
+    return table
