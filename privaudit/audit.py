@@ -27,7 +27,7 @@ from privaudit.pools import Pools, make_pools
 from privaudit.record import BlindBaseline, DataRecord, Exchangeability, IdenticalPair, Unit, without_paths
 from privaudit.release import Release
 from privaudit.runner import Runner
-from privaudit.siblings import find_siblings, lacking_siblings
+from privaudit.siblings import PARTS, Siblings, find_siblings, lacking_siblings
 from privaudit.store import Arrays, Store, key_of
 from privaudit.strata import unit_facts
 
@@ -82,14 +82,16 @@ def _unit_ids(pools: Pools) -> dict[str, str]:
     return dict(zip(names.tolist(), ids, strict=True))
 
 
-def _sibling_facts(pools: Pools) -> SiblingFacts | None:
-    if pools.siblings is None:
+def _sibling_facts(pools: Pools, seed: int, store: Store) -> SiblingFacts | None:
+    found = pools.siblings
+    if found is None:
         return None
     ids = _unit_ids(pools)
     return SiblingFacts(
-        member_ids=tuple(ids[name] for name in pools.siblings.units("members").tolist()),
-        scored_controls=pools.siblings.count("controls"),
-        scored_fresh=pools.siblings.count("fresh"),
+        member_ids=tuple(ids[name] for name in found.units("members").tolist()),
+        scored_controls=found.count("controls"),
+        scored_fresh=found.count("fresh"),
+        blind_baseline=_blind_baseline(found, pools.unit, seed, store),
     )
 
 
@@ -149,13 +151,22 @@ def _earlier(plan_: Plan, store: Store) -> int:
     """How many other candidates of the same members were audited with this store before: choosing the best of many
     candidates on the same suspects is optimistic.
     """
-    history = store.root / "audits" / plan_.members.images.digest
+    history = store.root / "audits" / _members_digest(plan_)
     history.mkdir(mode=0o700, parents=True, exist_ok=True)
     mine = {candidate.release.images.digest for candidate in plan_.candidates}
     earlier = {path.name for path in history.iterdir()} - mine
     for digest in mine:
         (history / digest).touch()
     return len(earlier)
+
+
+def _members_digest(plan_: Plan) -> str:
+    """What tells these members from others: the same whether siblings were set aside of them or not."""
+    digests = set(plan_.members.images.image_digests())
+    if plan_.random_split and plan_.siblings is not None:
+        theirs = plan_.siblings.take(np.flatnonzero(np.isin(plan_.siblings.units, plan_.members.units)))
+        digests |= set(theirs.images.image_digests())
+    return key_of({"images": sorted(digest.hex() for digest in digests)})
 
 
 def _quiet(what: str, done: int, total: int) -> None:
@@ -213,7 +224,7 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
         left = tuple(one.model_copy(update={"not_assessed": one.not_assessed + nothing}) for one in releases)
         return AuditEvidence(facts.model_copy(update={"releases": left}), {})
     announce("trying to tell members from controls without the release", 0, 1)
-    baseline = _blind_baseline(pools, plan_.seed, store)
+    baseline = _blind_baseline(pools, pools.unit, plan_.seed, store)
     announce("starting the attacks", 0, 1)
     runner = Runner(plan_, pools, store, announce)
     cells = [cell for candidate in plan_.candidates for cell in runner.cells(candidate)]
@@ -257,7 +268,7 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
         "releases": tuple(with_attacks),
         "blind_baseline": baseline,
         "member_ids": tuple(_unit_ids(pools).values()),
-        "siblings": _sibling_facts(pools),
+        "siblings": _sibling_facts(pools, plan_.seed, store),
         "class_names": plan_.members.class_names,
         "units": unit_facts(pools),
         "attacked": True,
@@ -284,15 +295,15 @@ def _link(images: Images, store: Store) -> tuple[NDArray[np.int64], float]:
     return np.asarray(found["pairs"]), float(found["threshold"])
 
 
-def _blind_baseline(pools: Pools, seed: int, store: Store) -> BlindBaseline | None:
-    members = pools.members.images.take(pools.scored_members)
-    controls = [pools.controls.images.take(pools.scored_controls), pools.fresh.images.take(pools.scored_fresh)]
-    parts = [np.char.add(f"{part} ", pools.units(part)) for part in ("members", "controls", "fresh")]
+def _blind_baseline(ranked: Pools | Siblings, unit: Unit, seed: int, store: Store) -> BlindBaseline | None:
+    """Whether the two sides of what is ranked, suspects or siblings, differ even without the release."""
+    members, *controls = (ranked.images(part) for part in PARTS)
+    parts = [np.char.add(f"{part} ", ranked.units(part)) for part in PARTS]
     found = _step(
         store,
         "trying to tell members from controls without the release",
         BASELINE,
-        {"members": len(members), "unit": pools.unit, "seed": seed},
+        {"members": len(members), "unit": unit, "seed": seed},
         {
             "images": put_images(store, concatenate([members, *controls])),
             "units": {"units": store.put_array(np.concatenate(parts))},

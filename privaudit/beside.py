@@ -63,7 +63,7 @@ def _record(
         else f" {without_it} the verdict would be {verdict}."
     )
     if verdict == "pass" and required:
-        end += f" It would rest on {' and '.join(required)}."
+        end += f" It would rest on {' and '.join(required)}, and be confirmed by no audit: audit the candidate without."
     return ArtifactRecord(
         name=artifact, attacks=tuple(names), found=found, verdict_without=verdict, sentence=start + end
     )

@@ -96,12 +96,13 @@ class UnitFacts(Settings):
 
 class SiblingFacts(Settings):
     """The persons whose siblings are ranked. member_ids: neutral id of each one's first scored image, in the order of
-    their scores.
+    their scores. blind_baseline: whether siblings of members and of controls differ by themselves; None: too few.
     """
 
     member_ids: tuple[str, ...]
     scored_controls: int
     scored_fresh: int
+    blind_baseline: BlindBaseline | None = None
 
     @property
     def persons(self) -> tuple[int, int]:

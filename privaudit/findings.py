@@ -12,6 +12,7 @@ from privaudit import seeds
 from privaudit.evidence import AttackFacts, AuditFacts, Scores
 from privaudit.matches import in_words, matches
 from privaudit.mediated import mediated_reasons
+from privaudit.plants import UNCHANGED
 from privaudit.policy_metrics import EXPOSED, SUSPECTED
 from privaudit.record import (
     ArmRecord,
@@ -46,7 +47,7 @@ class Case:
     """One attack on one release: its facts and its scores (None: the attack did not finish).
 
     innocent, member_ids, judged_by: its own where it ranks other images than the suspects of the audit; None: those
-    of the audit.
+    of the audit. valid: whether the two sides of these other images can be compared.
     """
 
     facts: AttackFacts
@@ -54,6 +55,7 @@ class Case:
     innocent: Innocent | None = None
     member_ids: Sequence[str] | None = None
     judged_by: Rule | None = None
+    valid: bool = True
 
 
 def arm_scores(scores: Scores, arm: Arm) -> tuple[np.ndarray, np.ndarray]:
@@ -213,8 +215,10 @@ def _no_support(case: Case, arms: dict[Arm, ArmRecord | None], limits: dict[str,
         missing.append("not valid: it fails images of strangers")
     if not limits:
         missing.append("its power in this candidate is unknown: it was not tried on planted members")
-    elif not any(limits.values()):
-        missing.append("no power: it found no kind of planted member in this candidate, up to 20 % of the members")
+    elif not any(limit for kind, limit in limits.items() if kind != UNCHANGED):
+        missing.append(
+            "no power: it found no kind of planted member, unless unchanged, in this candidate, up to 20 % of the members"
+        )
     return tuple(missing)
 
 
@@ -275,7 +279,7 @@ def find(
             if judged["raw"] is not None:
                 same = tally(placements(members, case.scores["release controls"]))
                 scale = leakage(same, judged["raw"].counts, unit)
-            if not valid and verdict in ("fail", "inconclusive", "pass"):
+            if not (valid and case.valid) and verdict in ("fail", "inconclusive", "pass"):
                 verdict = "inconclusive"
                 reasons.append("not valid here: members and controls differ even where nothing leaks")
         no_support = _no_support(case, arms, limits)
@@ -287,7 +291,7 @@ def find(
                 verdict=verdict,
                 reasons=tuple(reasons),
                 family=facts.family,
-                supports_pass=not no_support and facts.failure is None and valid,
+                supports_pass=not no_support and facts.failure is None and valid and case.valid,
                 no_support=no_support,
                 threat_model=facts.threat_model,
                 seconds=facts.seconds,

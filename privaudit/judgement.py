@@ -78,7 +78,7 @@ def _attacks(
     release: ReleaseFacts,
     policy: Policy,
     tpr_limit: float,
-    valid: bool,
+    validity: Validity,
     innocent: Innocent | None,
 ) -> list[AttackRecord]:
     """The findings of all attacks; none where nothing was attacked."""
@@ -89,13 +89,13 @@ def _attacks(
         for family in ("holds_release", "mediated")
     }
     return find(
-        [_case(evidence, release, attack, policy, families) for attack in release.attacks],
+        [_case(evidence, release, attack, policy, families, validity) for attack in release.attacks],
         families,
         evidence.facts.member_ids,
         release.identical,
         innocent,
         evidence.facts.data.unit,
-        valid,
+        validity.passed,
         evidence.facts.seed,
         {rule.metric: rule.id for rule in policy.rules},
         evidence.facts,
@@ -104,7 +104,12 @@ def _attacks(
 
 
 def _case(
-    evidence: AuditEvidence, release: ReleaseFacts, attack: AttackFacts, policy: Policy, families: Mapping[str, Rule]
+    evidence: AuditEvidence,
+    release: ReleaseFacts,
+    attack: AttackFacts,
+    policy: Policy,
+    families: Mapping[str, Rule],
+    validity: Validity,
 ) -> Case:
     """An attack and its scores. One on siblings counts fewer persons: its share is held against the limit only where
     they are as many as the policy asks for.
@@ -117,7 +122,10 @@ def _case(
         rule = replace(rule, tpr_limit=_NO_LIMIT)
     rng = seeds.generator(facts.seed, "innocent draws of siblings")
     innocent = innocent_draws(*facts.siblings.persons, rng)
-    return Case(attack, scores, innocent, facts.siblings.member_ids, rule)
+    blind = facts.siblings.blind_baseline
+    fresh = all(check.passed for check in validity.fresh if check.attack == attack.name)
+    valid = fresh and (blind is None or blind.passed)
+    return Case(attack, scores, innocent, facts.siblings.member_ids, rule, valid)
 
 
 def _unlimited(evidence: AuditEvidence, release: ReleaseFacts, policy: Policy) -> set[str]:
@@ -137,12 +145,12 @@ def _judge_release(
     today: datetime.date,
 ) -> ReleaseRecord:
     facts, reasons, lacking = evidence.facts, Reasons(), _lacking(evidence.facts, policy)
-    attacks = _attacks(evidence, release, policy, policy.exposed.limit(), validity.passed, innocent)
+    attacks = _attacks(evidence, release, policy, policy.exposed.limit(), validity, innocent)
     unjudged = _unjudged(facts, lacking, validity.passed)
     found = Found(facts, release, attacks, policy.required_attacks, unjudged, _unlimited(evidence, release, policy))
     rules, steps = _hold(policy, found, today)
     if any(rule.metric == EXPOSED and rule.verdict == "waived" for rule in rules):
-        attacks = _attacks(evidence, release, policy, _NO_LIMIT, validity.passed, innocent)
+        attacks = _attacks(evidence, release, policy, _NO_LIMIT, validity, innocent)
         rules, steps = _hold(policy, replace(found, attacks=attacks), today)
     told = [rule for rule in rules if rule.metric not in _TOLD_BY_ATTACKS or rule.verdict != "broken"]
     first = [rule for rule in told if METRICS[rule.metric].proof or (lacking and rule.sentence == lacking.why)]
@@ -185,11 +193,14 @@ def _validity(evidence: AuditEvidence) -> Validity:
         [Case(a, evidence.scores.get((release.name, a.name))) for release in facts.releases for a in release.attacks]
     )
     blind = facts.blind_baseline
+    # Siblings are other images than the suspects: that theirs differ says nothing of the attacks on suspects.
+    of_siblings = {a.name for release in facts.releases for a in release.attacks if a.ranks == "siblings"}
     return Validity(
         blind_baseline=blind,
         fresh=checks,
         exchangeability=facts.exchangeability,
-        passed=(blind is None or blind.passed) and all(check.passed for check in checks),
+        passed=(blind is None or blind.passed)
+        and all(check.passed for check in checks if check.attack not in of_siblings),
     )
 
 

@@ -38,7 +38,12 @@ def mediated_reasons(arms: Mapping[Arm, ArmRecord | None], facts: AttackFacts, r
         return [
             "silent; it ranks every suspect, and found members where originals were used in place of what is released"
         ]
-    share = _detectable(release, facts, rule)
+    if mine is None:
+        return [
+            "silent; how often it finds the images of its victims was not measured, so that nobody knows what its "
+            "silence hides"
+        ]
+    share = _detectable(release, mine, facts, rule)
     if share is None:
         return ["silent; with this reach it could not have shown a leak of any size"]
     return [
@@ -65,11 +70,11 @@ def only_class(found: Recovery) -> bool:
     return found.own.low <= found.own_chance
 
 
-def _detectable(release: ArmRecord, facts: AttackFacts, rule: Rule) -> float | None:
+def _detectable(release: ArmRecord, found: Recovery, facts: AttackFacts, rule: Rule) -> float | None:
     if facts.reach is None:
         return None
     n_members, n_controls = release.auc.n_members, release.auc.n_controls
-    success = 1.0 if release.recovery is None else release.recovery.own.estimate
+    success = found.own.estimate
     if endpoint(facts.reach, n_members, n_controls) is not None:
         return detectable_share(facts.reach, n_members, n_controls, ALPHA_FAIL / rule.family, success)
     return detectable_share_by_rank(facts.reach, n_members, n_controls, ALPHA_FAIL / rule.family / 3, success)

@@ -153,8 +153,11 @@ def exact(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels
     return pixels.copy()
 
 
+UNCHANGED = "exact"
+"""The kind that a list of hashes finds too: it is told, and shows no power (statistical rule 1)."""
+
 KINDS: dict[str, Change] = {
-    "exact": exact,
+    UNCHANGED: exact,
     "mirrored": mirrored,
     "jpeg": jpeg,
     "cropped": cropped,

@@ -139,7 +139,8 @@ _OF_AN_ATTACK: Mapping[str, Callable[[AttackRecord, ArmRecord], Value]] = {
 
 
 def _detection(kind: str, found: Found) -> Values:
-    required = [attack for attack in found.attacks if attack.name in found.required]
+    # An attack on siblings counts linked persons: its doses are no doses of the scored members.
+    required = [attack for attack in found.attacks if attack.name in found.required and attack.ranks == "suspects"]
     doses = [limit.dose for attack in required if (limit := attack.detection_limit.get(kind)) is not None]
     if not any(kind in attack.detection_limit for attack in required):
         return Missing(f"no power: planted members of the kind '{kind}' were not tried by a required attack")

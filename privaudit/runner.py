@@ -27,7 +27,7 @@ from privaudit.pools import Pools
 from privaudit.record import Recovery
 from privaudit.recovery import measurable, read_recovery, recovery
 from privaudit.release import Release
-from privaudit.siblings import Siblings, lacking_siblings
+from privaudit.siblings import FEWEST, Siblings, lacking_siblings
 from privaudit.statistics.units import unit_scores
 from privaudit.store import Arrays, Entry, Store
 
@@ -297,8 +297,8 @@ class Runner:
         found: dict[str, NDArray[np.float64]] = {}
         for kind, rows in cell.planting.rows.items():
             units = self.pools.members.units[rows]
-            units = units[np.isin(units, names)]  # of persons without a sibling there is no score
-            if len(units):
-                found[f"plant {kind}"] = by_unit[np.searchsorted(names, units)]
+            scored = units[np.isin(units, names)]  # of persons without a sibling there is no score
+            if len(scored) >= min(len(units), FEWEST):  # of a handful no power can be told
+                found[f"plant {kind}"] = by_unit[np.searchsorted(names, scored)]
                 found[f"plant {kind} controls"] = strangers
         return found

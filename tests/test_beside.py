@@ -49,7 +49,7 @@ def test_a_leak_by_soft_labels_alone_goes_with_them() -> None:
     )
     assert soft.sentence == (
         "Soft labels: looked at by reads-labels: a leak was found. Without them the verdict would be pass. It would "
-        "rest on plain."
+        "rest on plain, and be confirmed by no audit: audit the candidate without."
     )
 
 

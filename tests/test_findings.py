@@ -223,6 +223,25 @@ def test_the_silence_of_a_mediated_attack_is_explained(
     assert says in found.reasons[0]
 
 
+def test_silence_promises_nothing_where_no_recovery_was_measured(innocent: Innocent) -> None:
+    """An attack that returns a ranking tells not how often it finds what its victims used."""
+    facts = attack_facts("a", family="mediated").model_copy(update={"reach": 64})
+    rules = {kind: Rule(0.1, 1, 0.1) for kind in ("holds_release", "mediated")}
+    (found,) = find([Case(facts, scores(40))], rules, IDS, (), innocent, "image", True, 0)
+    assert found.verdict == "pass"
+    assert "was not measured" in found.reasons[0]
+
+
+def test_unchanged_copies_show_no_power(innocent: Innocent) -> None:
+    """What a list of hashes finds too supports no pass; a changed kind does."""
+    found = {name: values for name, values in scores(50).items() if not name.startswith("plant")}
+    for kind, supports in (("exact", False), ("mirrored", True)):
+        planted = found | {f"plant {kind}": np.full(60, 30.0), f"plant {kind} controls": found["release controls"]}
+        record = records(innocent, {"a": planted})["a"]
+        assert record.detection_limit[kind] is not None
+        assert record.supports_pass is supports
+
+
 def test_hits_judge_only_within_a_tenth_of_the_pool(innocent: Innocent) -> None:
     leak = scores(41)
     leak["release members"][:40] = 30.0

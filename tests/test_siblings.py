@@ -11,6 +11,7 @@ import pytest
 from audit_examples import DEMO, audited, candidate, changed, dataset, hurry
 from person_examples import named, persons
 
+from privaudit import audit
 from privaudit import evidence as evidence_files
 from privaudit.attack import ranks
 from privaudit.errors import InputError
@@ -247,3 +248,29 @@ def test_siblings_are_thinned_with_the_controls(shared: Path) -> None:
     assert sizes == [[M, C - C // 3, F - F // 3], [M, C // 3, F // 3]]
     assert parts.confirming.facts.siblings is not None
     assert parts.confirming.facts.siblings.persons == (M, C // 3 + F // 3)
+
+
+def test_siblings_that_differ_by_themselves_take_away_only_what_is_said_of_siblings(shared: Path) -> None:
+    """Another scanner for the members' siblings: linkage is not valid, and nothing else is touched."""
+    plan = of(STRANGERS)
+    assert plan.siblings is not None
+    theirs = np.isin(plan.siblings.units, plan.members.units)
+    darker = np.where(theirs[:, None, None, None], plan.siblings.images.pixels // 3, plan.siblings.images.pixels)
+    siblings = replace(plan.siblings, images=Images(darker, plan.siblings.images.labels))
+    evidence, record = audited(of(STRANGERS, siblings=siblings), shared, POLICY)
+    assert evidence.facts.siblings is not None
+    assert evidence.facts.siblings.blind_baseline is not None
+    assert not evidence.facts.siblings.blind_baseline.passed
+    attack = linked(record)
+    assert attack.verdict == "inconclusive"
+    assert "not valid here" in attack.reasons[-1]
+    assert not attack.supports_pass
+    assert record.validity.passed
+
+
+def test_members_are_the_same_members_with_and_without_siblings(shared: Path) -> None:
+    """A second audit of other candidates counts the first, whether siblings were set aside or not."""
+    split = of(STRANGERS)
+    whole = replace(split, members=MEMBERS, siblings=None)
+    assert audit._members_digest(split) == audit._members_digest(whole)
+    assert audit._members_digest(split) != audit._members_digest(replace(whole, members=STRANGERS))

@@ -16,6 +16,8 @@ _LEVELS = 255
 _OFF_GRID = 0.05
 """Largest distance from a whole grey level. Two mixed images keep it in every pixel about once in 10^(number of pixels
 in which they differ), for a tenth of all numbers do."""
+_TWICE = 1e-10
+"""Relative difference of gradients below which rounding decides, for an image that is taken more than once."""
 _NUMBERS = 2**24
 """Numbers in a chunk of derivatives."""
 
@@ -140,7 +142,10 @@ class FirstLayer:
         rest = torch.where(count > 0, torch.nan_to_num(rest, nan=torch.inf), torch.inf)
         least, label = rest.min(1)
         chosen = torch.arange(len(label))
-        times = torch.where(least <= self.tolerance, count[chosen, label], 0.0)
+        often = count[chosen, label]
+        # Halfway between two images that are nearly the same lies a third that, taken twice, fits to second order.
+        allowed = torch.where(often > 1, max(self.epsilon**0.75, _TWICE), self.tolerance)
+        times = torch.where(least <= allowed, often, 0.0)
         return label, times.long(), one[chosen, label] * times[:, None], doubtful
 
 
