@@ -216,9 +216,7 @@ def _no_support(case: Case, arms: dict[Arm, ArmRecord | None], limits: dict[str,
     if not limits:
         missing.append("its power in this candidate is unknown: it was not tried on planted members")
     elif not any(limit for kind, limit in limits.items() if kind != UNCHANGED):
-        missing.append(
-            "no power: it found no kind of planted member, unless unchanged, in this candidate, up to 20 % of the members"
-        )
+        missing.append("no power: it found no kind of planted member, unless unchanged, up to 20 % of the members")
     return tuple(missing)
 
 
