@@ -68,7 +68,7 @@ def solve(observed: Observed, victim: int, images: Tensor, labels: Tensor, steps
         if cost < _SOLVED or not torch.isfinite(cost):
             break
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r".*torch\.jit\.script", DeprecationWarning)  # torch's own first use
+            warnings.filterwarnings("ignore", r".*torch\.jit\.script")  # torch's own first use
             jacobian = vmap(lambda one, at=flat: jvp(rest, (at,), (one,))[1], chunk_size=_CHUNK)(directions)
         curvature, slope = jacobian @ jacobian.T, jacobian @ residual
         scale = curvature.diagonal().mean()

@@ -36,6 +36,7 @@ from privaudit.data.statistics_file import read_statistics
 from privaudit.errors import InputError, suggestion
 from privaudit.images import Dataset, Images
 from privaudit.release import PrivacyClaim, Release
+from privaudit.released_statistics import checked
 
 MANIFEST = "release.json"
 SOFT_LABELS = "soft_labels.npy"
@@ -222,6 +223,7 @@ def write_release(
     cannot carry.
     """
     text = _manifest_text(release, class_names)
+    statistics = None if release.statistics is None else checked(release.statistics, len(class_names))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"'{folder}' exists and is not an empty folder. Choose another one.")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -234,8 +236,8 @@ def write_release(
             _write_files(release.images, partial / "images")
         if release.soft_labels is not None:
             np.save(partial / SOFT_LABELS, release.soft_labels, allow_pickle=False)
-        if release.statistics is not None:
-            np.savez(partial / STATISTICS, **release.statistics)  # type: ignore[arg-type]
+        if statistics is not None:
+            np.savez(partial / STATISTICS, **statistics)  # type: ignore[arg-type]
         for name, content in describing_files(partial, Manifest.model_validate(json.loads(text))).items():
             (partial / name).write_bytes(content)
         with (partial / MANIFEST).open("wb") as file:

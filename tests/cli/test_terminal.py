@@ -133,7 +133,7 @@ def test_quiet_draws_nothing(folder: Path) -> None:
 
 
 def test_control_c_leaves_the_terminal_clean_and_tells_how_to_go_on(folder: Path) -> None:
-    seen = on_terminal(folder, *LONG, "--out", "f", interrupt_at=b"in all: about")
+    seen = on_terminal(folder, *LONG, "--out", "f", "--store", "of-f", interrupt_at=b"in all: about")
     assert seen.status == 130
     assert seen.terminal.count(_HIDDEN) == seen.terminal.count(_SHOWN) == 1
     assert seen.lines[-1] == "interrupted. What was finished is kept; start the same command again to go on."
@@ -141,7 +141,8 @@ def test_control_c_leaves_the_terminal_clean_and_tells_how_to_go_on(folder: Path
 
 
 def test_a_run_that_is_asked_to_end_shows_the_cursor(folder: Path) -> None:
-    seen = on_terminal(folder, *LONG, "--out", "g", interrupt_at=b"in all: about", by=signal.SIGTERM)
+    command = (*LONG, "--out", "g", "--store", "of-g")  # a store of its own: nothing is done already
+    seen = on_terminal(folder, *command, interrupt_at=b"in all: about", by=signal.SIGTERM)
     assert seen.status == -signal.SIGTERM
     assert seen.terminal.endswith(_SHOWN)
 

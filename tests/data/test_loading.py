@@ -579,7 +579,7 @@ def test_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_what_a_release_folder_cannot_hold(tmp_path: Path) -> None:
     release = release_of()
-    with pytest.raises(InputError, match="cannot hold statistics yet"):
+    with pytest.raises(InputError, match="Statistics need the arrays"):
         write_release(Release(release.images, statistics={"mean": np.zeros(3)}), ("a", "b"), tmp_path / "r")
     with pytest.raises(InputError, match="must be 0 to 0"):
         write_release(release, ("a",), tmp_path / "r")
