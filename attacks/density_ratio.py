@@ -138,13 +138,9 @@ class DensityRatio(ReleaseAttack):
 
     def attack(self, seen: Seen, suspects: Images, own: Context) -> Evidence:
         """Score: the larger log density ratio of the suspect and of its mirror image."""
-        if own.reference is None or len(own.reference) < 2:
-            raise InputError(
-                "density-ratio needs images of the attacker's own from the same source; give --reference or more "
-                "controls, of which a fifth is then set aside."
-            )
-        embed = Embedding([own.reference, seen.images], self.dimensions)
-        release, reference = embed(seen.images), embed(own.reference)
+        mine = own.own_images(self.name)
+        embed = Embedding([mine, seen.images], self.dimensions)
+        release, reference = embed(seen.images), embed(mine)
         size = max(2, min(len(release), len(reference)))
         if self.score == "domias":  # a kernel density depends on the size of its pool
             release, reference = (

@@ -94,11 +94,7 @@ class StatisticsMatching(Settings):
 
     def attack(self, seen: Seen, suspects: Images, own: Context) -> Evidence:
         """Score: likelihood gained, in standard deviations of the gains of his own images of the class."""
-        if own.reference is None or len(own.reference) < 2:
-            raise InputError(
-                "statistics-matching needs images of the attacker's own from the same source; give --reference or more "
-                "controls, of which a fifth is then set aside."
-            )
+        reference = own.own_images(self.name)
         statistics = _named(seen.arrays, _STATISTICS)
         layers, classes = layers_of(statistics), len(statistics[IMAGES])
         network = None
@@ -106,9 +102,9 @@ class StatisticsMatching(Settings):
             from privaudit.learning import Network
 
             network = Network.from_arrays(parts)
-        mine, rows = (_features(moments(images, layers, network, own.device)) for images in (own.reference, suspects))
+        mine, rows = (_features(moments(images, layers, network, own.device)) for images in (reference, suspects))
         own.progress("features", 0.5)
-        labels = own.reference.labels
+        labels = reference.labels
         published = np.concatenate(
             [
                 part

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.cells import lines_of
 from benchmarks.cifar10 import load
 from benchmarks.recording import commit, write_result
 from privaudit import seeds
@@ -208,8 +209,7 @@ def main() -> None:
     torch.set_num_threads(1)
     images = load().images
     code, done = commit(), {}
-    lines = arguments.log.read_text().splitlines() if arguments.log.exists() else []
-    for line in map(json.loads, lines):
+    for line in lines_of(arguments.log):
         if line["commit"] == code:
             done[json.dumps(line["cell"])] = line["row"]
     wanted = [cell for cell in cells() if not arguments.smoke or (cell["seed"] == 0 and cell.get("size", 99) <= 8)]

@@ -34,6 +34,7 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from benchmarks import cifar10
+from benchmarks.cells import lines_of
 from benchmarks.recording import commit, write_result
 from privaudit import seeds
 from privaudit.attacks.gradient_matching import GradientMatching
@@ -214,8 +215,7 @@ def main() -> None:
     count = arguments.victims
 
     def read() -> list[dict[str, Any]]:
-        lines = arguments.log.read_text().splitlines() if arguments.log.exists() else []
-        rows = [json.loads(line) for line in lines]
+        rows = lines_of(arguments.log)
         return sorted((row for row in rows if row["seconds"] == arguments.seconds), key=lambda row: row["victim"])
 
     done = {row["victim"] for row in read()}

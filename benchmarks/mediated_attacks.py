@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import cifar10
+from benchmarks.cells import lines_of
 from benchmarks.recording import commit, write_result
 from privaudit import seeds
 from privaudit.audit import Candidate, Plan
@@ -158,7 +159,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--store", type=Path, required=True)
     options = parser.parse_args()
-    lines = [json.loads(line) for line in options.log.read_text().splitlines()] if options.log.exists() else []
+    lines = lines_of(options.log)
     over = {(line["part"], line["seed"], line["arm"]) for line in lines}
     wanted = [(seed, "raw", "standard") for seed in range(options.raw)]
     wanted += [(seed, "fresh", options.fresh_effort) for seed in range(options.fresh)]

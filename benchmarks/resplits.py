@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from benchmarks import cifar10
+from benchmarks.cells import appended, lines_of
 from privaudit.images import Dataset
 
 
@@ -36,11 +34,7 @@ def finished(
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--log", type=Path, default=Path(log))
     options = parser.parse_args()
-    done = [json.loads(line) for line in options.log.read_text().splitlines()] if options.log.exists() else []
+    done = lines_of(options.log)
     missing = sorted(set(range(options.runs)) - {run["seed"] for run in done})
-    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool, options.log.open("a") as file:
-        for future in as_completed([pool.submit(one, seed) for seed in missing]):
-            done.append(future.result())
-            file.write(json.dumps(done[-1]) + "\n")
-            file.flush()
+    done += appended(lambda seed, run: run, one, missing, options.log, options.processes)
     return sorted(done, key=lambda run: run["seed"]), options.runs

@@ -129,6 +129,17 @@ class Context:
     progress: Progress = no_progress
     reference_units: NDArray[np.str_] | None = None
 
+    def own_images(self, attack: str, needs: str = "images of the attacker's own from the same source") -> Images:
+        """The attacker's own images. Raises InputError where he has fewer than two, naming the attack that needs them.
+
+        needs: what the attack needs, for the message.
+        """
+        if self.reference is None or len(self.reference) < 2:
+            raise InputError(
+                f"{attack} needs {needs}; give --reference or more controls, of which a fifth is then set aside."
+            )
+        return self.reference
+
     def train(
         self,
         recipe: Recipe,

@@ -43,7 +43,7 @@ def mediated_reasons(arms: Mapping[Arm, ArmRecord | None], facts: AttackFacts, r
             "silent; how often it finds the images of its victims was not measured, so that nobody knows what its "
             "silence hides"
         ]
-    share = _detectable(release, mine, facts, rule)
+    share = _detectable(release, mine, facts.reach, rule)
     if share is None:
         return ["silent; with this reach it could not have shown a leak of any size"]
     return [
@@ -70,11 +70,9 @@ def only_class(found: Recovery) -> bool:
     return found.own.low <= found.own_chance
 
 
-def _detectable(release: ArmRecord, found: Recovery, facts: AttackFacts, rule: Rule) -> float | None:
-    if facts.reach is None:
-        return None
+def _detectable(release: ArmRecord, found: Recovery, reach: int, rule: Rule) -> float | None:
     n_members, n_controls = release.auc.n_members, release.auc.n_controls
     success = found.own.estimate
-    if endpoint(facts.reach, n_members, n_controls) is not None:
-        return detectable_share(facts.reach, n_members, n_controls, ALPHA_FAIL / rule.family, success)
-    return detectable_share_by_rank(facts.reach, n_members, n_controls, ALPHA_FAIL / rule.family / 3, success)
+    if endpoint(reach, n_members, n_controls) is not None:
+        return detectable_share(reach, n_members, n_controls, ALPHA_FAIL / rule.family, success)
+    return detectable_share_by_rank(reach, n_members, n_controls, ALPHA_FAIL / rule.family / 3, success)

@@ -22,6 +22,7 @@ from privaudit.attacks.copy_descriptor.augmentation import changed
 from privaudit.calls import Call, compute, surroundings
 from privaudit.images import Images
 from privaudit.learning import Network
+from privaudit.learning.contrastive import nt_xent
 from privaudit.learning.networks import Architecture
 from privaudit.learning.training import as_float, channel_moments, seeded
 from privaudit.store import Arrays
@@ -45,19 +46,6 @@ def prepared(pixels: NDArray[np.uint8], device: str) -> Tensor:
         return images
     size = (round(height * factor), round(width * factor))
     return functional.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=factor < 1)
-
-
-def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """Normalised-temperature cross-entropy of N pairs, rows of length 1 [N, D]: each row must know its partner.
-
-    All other rows of both sides are its negatives (Chen et al. 2020, equation 1).
-    """
-    count = len(first)
-    rows = torch.cat([first, second])
-    logits = rows @ rows.T / temperature
-    logits = logits.masked_fill(torch.eye(2 * count, dtype=torch.bool, device=rows.device), float("-inf"))
-    partner = torch.cat([torch.arange(count, 2 * count), torch.arange(count)]).to(rows.device)
-    return functional.cross_entropy(logits, partner)
 
 
 def trained_descriptor(images: Images, dimensions: int, steps: int, seed: int, device: str) -> tuple[Network, float]:

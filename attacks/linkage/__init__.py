@@ -13,7 +13,6 @@ from torch import Tensor
 from privaudit.attack import Context, Criterion, Evidence, Ranked, ReleaseAttack, Seen
 from privaudit.attacks.linkage.correlation import likeness
 from privaudit.attacks.linkage.identity import embedded, trained_encoder
-from privaudit.errors import InputError
 from privaudit.images import Images
 
 STEPS = {"quick": 60, "standard": 300, "thorough": 2000}
@@ -63,12 +62,7 @@ class Linkage(ReleaseAttack):
 
     def attack(self, seen: Seen, suspects: Images, own: Context) -> Evidence:
         """Score: standardised likeness to the nearest released image, of the embedding and of the pixels."""
-        reference = own.reference
-        if reference is None or len(reference) < 2:
-            raise InputError(
-                "linkage needs images of the attacker's own from the same source; give --reference or more controls, "
-                "of which a fifth is then set aside."
-            )
+        reference = own.own_images(self.name)
         units = own.reference_units
         if units is None:
             units = np.array([str(row) for row in range(len(reference))], dtype=np.str_)

@@ -19,12 +19,14 @@ from privaudit import seeds
 from privaudit.calls import Call, compute, surroundings
 from privaudit.images import Images
 from privaudit.learning.augmentation import augment
+from privaudit.learning.contrastive import nt_xent
 from privaudit.learning.training import seeded
 from privaudit.store import Arrays
 
 VERSION = 1
 SIDE = 32
-_PAIRS, _TEMPERATURE, _DIMENSIONS, _RATE = 64, 0.2, 64, 2e-3
+_PAIRS, _DIMENSIONS, _RATE = 64, 64, 2e-3
+TEMPERATURE = 0.2
 _ROWS = 1024
 _TASK = "privaudit.attacks.linkage.identity:train_task"
 
@@ -76,18 +78,6 @@ def partners(units: NDArray[np.str_], rng: np.random.Generator) -> NDArray[np.in
     return found
 
 
-def contrastive_loss(left: Tensor, right: Tensor, people: Tensor) -> Tensor:
-    """Mean cross-entropy of finding the partner among all views of other people. people: int64 [N]."""
-    rows = torch.cat([left, right])
-    count = len(left)
-    logits = rows @ rows.T / _TEMPERATURE
-    same = people.repeat(2)
-    partner = (torch.arange(2 * count) + count) % (2 * count)
-    hidden = same[:, None] == same[None, :]
-    hidden[torch.arange(2 * count), partner] = False
-    return functional.cross_entropy(logits.masked_fill(hidden, -1e9), partner)
-
-
 def train_encoder(images: Images, units: NDArray[np.str_], steps: int, seed: int) -> Encoder:
     """An encoder trained on these images. units: str [N], who is shown in each."""
     side = side_of(images)
@@ -103,7 +93,7 @@ def train_encoder(images: Images, units: NDArray[np.str_], steps: int, seed: int
         anchor = rng.permutation(len(rows))[:_PAIRS]
         other = partners(units, rng)[anchor]
         left, right = (encoder(_changed(rows[which], rng)) for which in (anchor, other))
-        loss = contrastive_loss(left, right, torch.from_numpy(people[anchor]))
+        loss = nt_xent(left, right, TEMPERATURE, torch.from_numpy(people[anchor]))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit import seeds
-from privaudit.attack import Context, Effort
+from privaudit.attack import Effort
 from privaudit.attacks.membership.scores import Floats, logit_confidence
-from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Network, Recipe, Training, logits
 from privaudit.utility.recipes import student_recipe
+
+TO_COMPARE = "images of the attacker's own from the same source, to train networks to compare with"
+"""What these attackers need, for `Context.own_images`."""
 
 _MOST_EPOCHS = 300
 
@@ -78,16 +80,6 @@ def trainings(
         )
         for number in range(count)
     ]
-
-
-def own_images(own: Context, attack: str) -> Images:
-    """The attacker's own images. Raises InputError where he has too few to train a network on."""
-    if own.reference is None or len(own.reference) < 2:
-        raise InputError(
-            f"{attack} needs images of the attacker's own from the same source, to train networks to compare with; "
-            "give --reference or more controls, of which a fifth is then set aside."
-        )
-    return own.reference
 
 
 def confidences(networks: Sequence[Network], suspects: Images, device: str) -> Floats:

@@ -11,10 +11,10 @@ from privaudit.attack import Context, Evidence, ReleaseAttack, Seen
 from privaudit.attacks.membership.calibration import combined
 from privaudit.attacks.membership.label_only import robustness
 from privaudit.attacks.membership.networks import (
+    TO_COMPARE,
     attacker_recipe,
     class_count,
     confidences,
-    own_images,
     spending,
     trainings,
 )
@@ -55,7 +55,7 @@ class Membership(ReleaseAttack):
 
         Raises InputError where the attacker has too few images of his own, or the release too few to train on.
         """
-        release, reference, device = seen.images, own_images(own, self.name), own.device
+        release, reference, device = seen.images, own.own_images(self.name, TO_COMPARE), own.device
         spent = spending(own.effort, self.networks, self.steps)
         classes = class_count(release, reference, suspects)
         asked = [

@@ -11,10 +11,10 @@ from pydantic import Field
 from privaudit.attack import Context, Evidence, ReleaseAttack, Seen, Sight
 from privaudit.attacks.membership.calibration import Score, combined
 from privaudit.attacks.membership.networks import (
+    TO_COMPARE,
     attacker_recipe,
     class_count,
     confidences,
-    own_images,
     spending,
     trainings,
 )
@@ -82,7 +82,7 @@ class SoftLabelMembership(ReleaseAttack):
 
         Raises InputError where the attacker has too few images of his own, or the release too few to train on.
         """
-        release, reference, device = seen.images, own_images(own, self.name), own.device
+        release, reference, device = seen.images, own.own_images(self.name, TO_COMPARE), own.device
         spent = spending(own.effort, self.networks, self.steps)
         soft = np.asarray(seen.arrays["soft_labels"], dtype=np.float32)
         classes = max(class_count(release, reference, suspects), soft.shape[1])

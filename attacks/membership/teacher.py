@@ -6,14 +6,15 @@ from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
+from scipy import special
 
 from privaudit.attack import Context, Evidence, Seen, Settings, Sight, Source
 from privaudit.attacks.membership.calibration import combined
 from privaudit.attacks.membership.networks import (
+    TO_COMPARE,
     attacker_recipe,
     class_count,
     confidences,
-    own_images,
     spending,
     trainings,
 )
@@ -29,9 +30,7 @@ def gradient_confidence(network: Network, images: Images, device: str) -> Floats
 
     That gradient is (p - onehot(y)) times the features, so its norm is the product of two norms.
     """
-    values = logits(network, images, device).astype(np.float64)
-    values -= values.max(axis=1, keepdims=True)
-    error = np.exp(values) / np.exp(values).sum(axis=1, keepdims=True)
+    error = special.softmax(logits(network, images, device).astype(np.float64), axis=1)
     error[np.arange(len(images)), images.labels] -= 1
     inputs = features(network, images, device).astype(np.float64)
     norms = np.linalg.norm(error, axis=1) * np.linalg.norm(inputs, axis=1)
@@ -89,7 +88,7 @@ class TeacherMembership(Settings):
 
         Raises InputError where the attacker has too few images of his own, or the teacher does not know a label.
         """
-        reference, device = own_images(own, self.name), own.device
+        reference, device = own.own_images(self.name, TO_COMPARE), own.device
         teacher = Network.from_arrays(dict(seen.arrays))
         classes, needed = teacher.architecture.classes, class_count(reference, suspects)
         if classes < needed:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from scipy import stats
 
 from privaudit.errors import InputError
+from privaudit.statistics.exposure import clopper_pearson_low
 
 
 def zero_learning_p(matched: int, true: int, used: int, unused: int) -> float:
@@ -54,7 +56,7 @@ def matched_epsilon(matched: int, true: int, prior: float, level: float = 0.95) 
     _check_counts(matched, true)
     if true == 0:
         return 0.0
-    low = float(stats.beta.ppf(1 - level, true, matched - true + 1))
+    low = float(clopper_pearson_low(np.array([true]), matched, level)[0])
     if low <= prior:
         return 0.0
     return math.log(low / (1 - low)) - math.log(prior / (1 - prior))

@@ -12,10 +12,11 @@ import torch
 from privaudit.attack import Context, Seen, trains
 from privaudit.attacks.copy_descriptor import CopyDescriptor, described, log_distance, usual_distance
 from privaudit.attacks.copy_descriptor.augmentation import changed, recoloured, warped
-from privaudit.attacks.copy_descriptor.encoder import nt_xent, prepared, trained_descriptor
+from privaudit.attacks.copy_descriptor.encoder import prepared, trained_descriptor
 from privaudit.calls import Call, Surroundings, inside
 from privaudit.errors import InputError
 from privaudit.images import Images, concatenate
+from privaudit.learning.contrastive import nt_xent
 from privaudit.store import Arrays
 
 STEPS = 60

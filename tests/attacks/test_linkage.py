@@ -10,9 +10,10 @@ from person_examples import named, persons
 from privaudit.attack import Context, Seen, informs, ranks
 from privaudit.attacks.linkage import Linkage, by_embedding, standardised
 from privaudit.attacks.linkage.correlation import likeness
-from privaudit.attacks.linkage.identity import contrastive_loss, partners, train_encoder
+from privaudit.attacks.linkage.identity import TEMPERATURE, partners, train_encoder
 from privaudit.errors import InputError
 from privaudit.images import Dataset, Images
+from privaudit.learning.contrastive import nt_xent
 from privaudit.plugins import make_attack
 from privaudit.statistics.tally import win_shares
 
@@ -89,14 +90,14 @@ def test_the_loss_by_hand() -> None:
     """Two people, whose views are exact opposites: partners have likeness 1, others -1, at temperature 0.2."""
     rows = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
     expected = float(np.log(np.exp(5.0) + 2 * np.exp(-5.0)) - 5.0)
-    assert float(contrastive_loss(rows, rows, torch.tensor([0, 1]))) == pytest.approx(expected, abs=1e-6)
+    assert float(nt_xent(rows, rows, TEMPERATURE, torch.tensor([0, 1]))) == pytest.approx(expected, abs=1e-6)
 
 
 def test_another_view_of_the_same_person_is_no_wrong_answer() -> None:
     rows = torch.nn.functional.normalize(torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), dim=1)
-    alone = contrastive_loss(rows[:1], rows[1:2], torch.tensor([0]))
+    alone = nt_xent(rows[:1], rows[1:2], TEMPERATURE, torch.tensor([0]))
     assert float(alone) == pytest.approx(0.0, abs=1e-6)  # nobody else to confuse them with
-    same = contrastive_loss(rows[:2], rows[2:], torch.tensor([0, 0]))
+    same = nt_xent(rows[:2], rows[2:], TEMPERATURE, torch.tensor([0, 0]))
     assert float(same) == pytest.approx(0.0, abs=1e-6)
 
 
