@@ -61,13 +61,13 @@ def one(seed: int) -> list[dict[str, Any]]:
 
         clean = scores(unseen)
         for planting in plan(range(len(members)), len(unseen), rng):
-            grown = scores(concatenate([unseen, planted(planting, members, reference, rng)]))
+            grown = scores(concatenate([unseen, planted(planting, members, unseen, rng)]))
             for kind, chosen in planting.rows.items():
                 placed = placements(grown[chosen], clean[len(members) :])
                 printed = {point.dose: point.power for point in power_curve(placed, innocent, RULE, "image", rng)}
                 for dose in DOSES:
                     again = rng.permutation(len(members))[:dose]
-                    images = np.stack([KINDS[kind](members.pixels[row], reference, rng) for row in again])
+                    images = np.stack([KINDS[kind](members.pixels[row], unseen, rng) for row in again])
                     real = scores(concatenate([unseen, Images(images, members.labels[again])]))
                     counts = tally(placements(real[: len(members)], real[len(members) :]))
                     reasons = apply_rule(counts, RULE)

@@ -129,7 +129,7 @@ def cell(name: str, seed: int, effort: Effort, folder: Path) -> Path:
         clean, strangers = scores(attack, dealt.release)
         found[f"{attack_name} clean"] = _packed(placements(clean, strangers))
     for planting in plantings:
-        plants = planted(planting, members.images, dealt.reference, rng)
+        plants = planted(planting, members.images, dealt.release, rng)
         grown = concatenate([dealt.release, plants])
         grown = grown.take(rng.permutation(len(grown)))
         for attack_name, attack in attacks.items():

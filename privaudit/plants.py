@@ -29,12 +29,12 @@ def _pixels(picture: Image.Image) -> Pixels:
     return array[:, :, None] if array.ndim == 2 else array
 
 
-def mirrored(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
+def mirrored(pixels: Pixels, others: Images, rng: np.random.Generator) -> Pixels:
     """Left and right exchanged."""
     return pixels[:, ::-1].copy()
 
 
-def jpeg(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
+def jpeg(pixels: Pixels, others: Images, rng: np.random.Generator) -> Pixels:
     """Compressed as JPEG of quality 60 and decoded."""
     buffer = io.BytesIO()
     _picture(pixels).save(buffer, "JPEG", quality=60)
@@ -42,7 +42,7 @@ def jpeg(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
         return _pixels(picture)
 
 
-def cropped(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
+def cropped(pixels: Pixels, others: Images, rng: np.random.Generator) -> Pixels:
     """A window of 7/8 of the side at a random place, enlarged to the old size."""
     height, width = pixels.shape[:2]
     rows, columns = round(height * 0.875), round(width * 0.875)
@@ -51,42 +51,42 @@ def cropped(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixe
     return _pixels(window.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def blurred(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
+def blurred(pixels: Pixels, others: Images, rng: np.random.Generator) -> Pixels:
     """Gaussian blur, radius 0.8 px per 32 px of side."""
     return _pixels(_picture(pixels).filter(ImageFilter.GaussianBlur(0.8 * max(1.0, pixels.shape[0] / 32))))
 
 
-def brightened(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
+def brightened(pixels: Pixels, others: Images, rng: np.random.Generator) -> Pixels:
     """Brightness x 1.25, contrast x 0.9."""
     return _pixels(ImageEnhance.Contrast(ImageEnhance.Brightness(_picture(pixels)).enhance(1.25)).enhance(0.9))
 
 
-def noisy(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
+def noisy(pixels: Pixels, others: Images, rng: np.random.Generator) -> Pixels:
     """Gaussian noise of standard deviation 15 levels."""
     return np.clip(np.rint(pixels + rng.normal(0, 15, pixels.shape)), 0, 255).astype(np.uint8)
 
 
-def blended(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
-    """60 % of the member and 40 % of a stranger."""
-    stranger = strangers.pixels[int(rng.integers(len(strangers)))]
-    mixed: Pixels = np.rint(0.6 * pixels + 0.4 * stranger).astype(np.uint8)
+def blended(pixels: Pixels, others: Images, rng: np.random.Generator) -> Pixels:
+    """60 % of the member and 40 % of another released image."""
+    other = others.pixels[int(rng.integers(len(others)))]
+    mixed: Pixels = np.rint(0.6 * pixels + 0.4 * other).astype(np.uint8)
     return mixed
 
 
-def rotated(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
+def rotated(pixels: Pixels, others: Images, rng: np.random.Generator) -> Pixels:
     """Turned by 3 to 15 degrees to either side; the corners become black, as most programs leave them."""
     degrees = float(rng.choice([-1, 1]) * rng.uniform(3, 15))
     return _pixels(_picture(pixels).rotate(degrees, Image.Resampling.BICUBIC))
 
 
-def turned(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
+def turned(pixels: Pixels, others: Images, rng: np.random.Generator) -> Pixels:
     """Turned by one, two or three quarters; an image that is not square is brought back to its size."""
     turns = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
     picture = _picture(pixels).transpose(turns[int(rng.integers(3))])
     return _pixels(picture.resize((pixels.shape[1], pixels.shape[0]), Image.Resampling.BICUBIC))
 
 
-def recoloured(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
+def recoloured(pixels: Pixels, others: Images, rng: np.random.Generator) -> Pixels:
     """Hues turned by 10 to 40 degrees to either side, channels times 0.8 to 1.2; grey: a gamma of 1.3 to 1.8.
 
     The turn is a rotation of the colours about the grey axis.
@@ -102,15 +102,15 @@ def recoloured(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> P
     return changed
 
 
-def mosaic(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
-    """Half of its 4 x 4 blocks replaced by those of a stranger at the same places."""
-    stranger = strangers.pixels[int(rng.integers(len(strangers)))]
+def mosaic(pixels: Pixels, others: Images, rng: np.random.Generator) -> Pixels:
+    """Half of its 4 x 4 blocks replaced by those of another released image at the same places."""
+    other = others.pixels[int(rng.integers(len(others)))]
     side = min(4, *pixels.shape[:2])
     replaced = np.zeros(side * side, dtype=np.bool_)
     replaced[rng.permutation(side * side)[: side * side // 2]] = True
     rows, columns = (np.arange(length) * side // length for length in pixels.shape[:2])
     mask = replaced.reshape(side, side)[rows[:, None], columns[None]]
-    return np.where(mask[:, :, None], stranger, pixels)
+    return np.where(mask[:, :, None], other, pixels)
 
 
 _LETTERS = ("111 111 111 1 1", "1   1 1 1 1 1 1", "1   1 1 111  1 ", "1   1 1 1    1 ", "111 111 1    1 ")
@@ -126,7 +126,7 @@ def _stamp(rows: int, columns: int) -> NDArray[np.bool_]:
     return stamp
 
 
-def watermarked(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
+def watermarked(pixels: Pixels, others: Images, rng: np.random.Generator) -> Pixels:
     """White letters on a black field in a corner, half as wide as the image and a fifth as high."""
     height, width = pixels.shape[:2]
     stamp = _stamp(round(height / 5), round(width / 2))
@@ -137,7 +137,7 @@ def watermarked(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> 
     return marked
 
 
-def overlaid(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
+def overlaid(pixels: Pixels, others: Images, rng: np.random.Generator) -> Pixels:
     """White letters of 35 % opacity across the whole image, three lines, each as wide as it."""
     height, width = pixels.shape[:2]
     line = max(1, height // 3)
@@ -148,7 +148,7 @@ def overlaid(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pix
     return np.where(stamp[:, :, None], np.rint(0.65 * pixels + 0.35 * 255), pixels).astype(np.uint8)
 
 
-def exact(pixels: Pixels, strangers: Images, rng: np.random.Generator) -> Pixels:
+def exact(pixels: Pixels, others: Images, rng: np.random.Generator) -> Pixels:
     """Unchanged; an attack must rank it first by its own score, for lists of identical images are not asked."""
     return pixels.copy()
 
@@ -175,7 +175,7 @@ KINDS: dict[str, Change] = {
 """Kinds of plants by name."""
 
 SAME_LABEL = frozenset({"mosaic"})
-"""Kinds whose stranger is of the member's class, where there is one."""
+"""Kinds that are mixed with an image of the member's class, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -207,13 +207,17 @@ def plan(
     return plantings
 
 
-def planted(planting: Planting, members: Images, strangers: Images, rng: np.random.Generator) -> Images:
-    """The planted images of one planting, in the order of its kinds; labels are the members' own."""
+def planted(planting: Planting, members: Images, others: Images, rng: np.random.Generator) -> Images:
+    """The planted images of one planting, in the order of its kinds; labels are the members' own.
+
+    others: what a blend or mosaic is mixed with: the released images, as an engine that mixes images would. An image of
+    the attacker's own in it would lie in the release in part, and spoil the law by which he judges what is too close.
+    """
     pixels, labels = [], []
     for kind, rows in planting.rows.items():
         for row in rows:
-            same = strangers.labels == members.labels[row]
-            others = strangers.take(same) if kind in SAME_LABEL and same.any() else strangers
-            pixels.append(KINDS[kind](members.pixels[row], others, rng))
+            same = others.labels == members.labels[row]
+            mixed_with = others.take(same) if kind in SAME_LABEL and same.any() else others
+            pixels.append(KINDS[kind](members.pixels[row], mixed_with, rng))
         labels.append(members.labels[rows])
     return Images(np.stack(pixels), np.concatenate(labels))

@@ -124,7 +124,7 @@ class Runner:
         ]
         for number, planting in enumerate(self._plantings(len(shown.images))):
             rng = seeds.generator(seed, "plants", number)
-            plants = planted(planting, pools.members.images, pools.reference.images, rng)
+            plants = planted(planting, pools.members.images, shown.images, rng)
             order = seeds.generator(seed, "plant places", number).permutation(len(shown.images) + len(plants))
             mixed = grown(shown, plants, order, seeds.generator(seed, "plant soft labels", number))
             stored = put_images(self.store, mixed.images)
