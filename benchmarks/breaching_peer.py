@@ -56,13 +56,16 @@ def reconstruct(package: Any, case: Any, request: dict[str, Any]) -> tuple[torch
     settings.optim.max_iterations = request["iterations"]
     if request["smoothness"] is not None:
         settings.regularization.total_variation.scale = request["smoothness"]
-    model = network(package, case)
-    setup = {"dtype": torch.float32, "device": torch.device("cpu")}
+    device = torch.device(request["device"])
+    model = network(package, case).to(device)
+    setup = {"dtype": torch.float32, "device": device}
     attacker = package.attacks.prepare_attack(model, torch.nn.CrossEntropyLoss(), settings, setup)
     data = SimpleNamespace(shape=(3, 32, 32), mean=case["mean"].tolist(), std=case["std"].tolist(), modality="vision")
     victim = request["victim"]
-    gradients = [torch.from_numpy(case[f"gradient {number}"][victim]) for number in range(request["parameters"])]
-    labels = torch.from_numpy(case["labels"][victim : victim + 1])
+    gradients = [
+        torch.from_numpy(case[f"gradient {number}"][victim]).to(device) for number in range(request["parameters"])
+    ]
+    labels = torch.from_numpy(case["labels"][victim : victim + 1]).to(device)
     shared = {
         "gradients": gradients,
         "buffers": None,
@@ -72,7 +75,8 @@ def reconstruct(package: Any, case: Any, request: dict[str, Any]) -> tuple[torch
     torch.manual_seed(request["seed"])
     started = time.perf_counter()
     found, _ = attacker.reconstruct([state], [shared], {}, dryrun=False)
-    return found["data"], time.perf_counter() - started
+    image = found["data"].cpu()  # waits for the device
+    return image, time.perf_counter() - started
 
 
 def main() -> None:

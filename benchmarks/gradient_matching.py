@@ -88,8 +88,8 @@ def victims(count: int) -> tuple[Observed, Tensor, Images]:
 class Peer:
     """breaching in its own process; one request at a time."""
 
-    def __init__(self, python: str, observed: Observed, labels: Tensor, folder: Path) -> None:
-        self.folder, self.parameters = folder, len(observed.gradients)
+    def __init__(self, python: str, observed: Observed, labels: Tensor, folder: Path, device: str = "cpu") -> None:
+        self.folder, self.parameters, self.device = folder, len(observed.gradients), device
         state = observed.network.body.state_dict().values()
         case = {f"state {number}": value.numpy() for number, value in enumerate(state)}
         case |= {f"gradient {number}": value.numpy() for number, value in enumerate(observed.gradients.values())}
@@ -119,6 +119,7 @@ class Peer:
             "parameters": self.parameters,
             "smoothness": smoothness,
             "seed": victim,
+            "device": self.device,
         }
         if self.process.stdin is None:
             raise SystemExit("The peer has no input.")

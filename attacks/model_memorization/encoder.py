@@ -9,11 +9,12 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from privaudit.attack import Progress
 from privaudit.images import Images, concatenate
 from privaudit.learning import Network, Recipe, train
+from privaudit.learning.training import new_network
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +37,11 @@ class Host:
         penalty: Callable[[Network], Tensor] | None = None,
         extra: Images | None = None,
         epochs: int | None = None,
+        start: Network | None = None,
     ) -> Network:
-        """The host trained again: with a penalty, with images beside its own, for another number of epochs."""
+        """The host trained again: with a penalty, with images beside its own, for another number of epochs, from
+        another start, which is changed.
+        """
         images = self.images if extra is None else concatenate([self.images, extra])
         recipe = self.recipe if epochs is None else self.recipe.model_copy(update={"epochs": epochs})
         return train(
@@ -47,8 +51,13 @@ class Host:
             self.seed,
             device=self.device,
             progress=self.progress,
+            network=start,
             penalty=penalty,
         )
+
+    def untrained(self) -> Network:
+        """The host as its training starts."""
+        return new_network(self.recipe, self.images, self.classes, self.seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,5 +93,20 @@ def weight_vector(network: Network, count: int) -> Tensor:
 
     The first layer comes late: it is small, on a scale of its own, and the one that the task needs most.
     """
-    weights = sorted((weight for weight in network.parameters() if weight.ndim > 1), key=lambda weight: -weight.numel())
-    return torch.cat([weight.flatten() for weight in weights])[:count]
+    return torch.cat([weight.flatten() for weight in _largest_first(network)])[:count]
+
+
+def replace_weights(network: Network, vector: Tensor) -> None:
+    """Put the numbers in `vector` where `weight_vector` takes as many from, in place."""
+    start = 0
+    with torch.no_grad():
+        for weight in _largest_first(network):
+            part = vector[start : start + weight.numel()]
+            flat = weight.flatten()
+            flat[: len(part)] = part
+            weight.copy_(flat.view_as(weight))
+            start += len(part)
+
+
+def _largest_first(network: Network) -> list[nn.Parameter]:
+    return sorted((weight for weight in network.parameters() if weight.ndim > 1), key=lambda weight: -weight.numel())

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from privaudit.attacks.model_memorization.encoder import Carrier, Host, weight_count, weight_vector
+from privaudit.attacks.model_memorization.encoder import Carrier, Host, replace_weights, weight_count, weight_vector
 from privaudit.attacks.model_memorization.quantisation import from_bits, grey_values, quantised, to_bits
 from privaudit.images import Images
 from privaudit.learning import Network
@@ -22,7 +22,12 @@ def wrong_signs(weights: Tensor, signs: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Signs:
-    """The sign of each weight is one bit (Song et al. 2017, section 4.3). bits: per value. strength: of the penalty."""
+    """The sign of each weight is one bit (Song et al. 2017, section 4.3). bits: per value. strength: of the penalty.
+
+    Added to the publication: the training starts from random weights that have their signs already, so that the penalty
+    need not carry half of them over zero, but only hold them; weights that end on the wrong side are set to zero, which
+    has a sign too.
+    """
 
     bits: int
     strength: float
@@ -32,12 +37,18 @@ class Signs:
         return weight_count(network) // self.bits
 
     def hide(self, values: NDArray[np.float32], host: Host) -> Carrier:
-        """The host trained with the penalty; counts the bits that came out right."""
+        """The host trained with the penalty; counts the bits that came out right before the last weights were set."""
         bits = to_bits(quantised(values, self.bits), self.bits)
         signs = torch.from_numpy(np.where(bits, 1, -1).astype(np.float32)).to(host.device)
-        network = host.trained(lambda trained: self.strength * wrong_signs(weight_vector(trained, len(signs)), signs))
-        right = int((self._signs(network, len(bits)) == bits).sum())
-        return Carrier(network, {"hidden bits right": (right, len(bits))})
+        start = host.untrained()
+        replace_weights(start, weight_vector(start, len(bits)).detach().abs() * signs.cpu())
+        network = host.trained(
+            lambda trained: self.strength * wrong_signs(weight_vector(trained, len(signs)), signs), start=start
+        )
+        held = self._signs(network, len(bits)) == bits
+        weights = weight_vector(network, len(bits)).detach().cpu()
+        replace_weights(network, torch.where(torch.from_numpy(held), weights, 0 * signs.cpu()))
+        return Carrier(network, {"hidden bits right by training": (int(held.sum()), len(bits))})
 
     def readings(self, network: Network, count: int, reference: Images | None) -> list[NDArray[np.float32]]:
         """The values whose bits the signs are."""

@@ -2,9 +2,9 @@
 
 from privaudit.learning.networks import Architecture, Network
 from privaudit.learning.prediction import accuracy, features, logits
-from privaudit.learning.recipe import Recipe
+from privaudit.learning.recipe import Recipe, Training
 from privaudit.learning.training import train
-from privaudit.learning.trainings import Training, bfloat16_pays_here, trained
+from privaudit.learning.trainings import bfloat16_pays_here, trained
 
 __all__ = [
     "Architecture",

@@ -1,12 +1,16 @@
-"""How a network is trained: one frozen recipe for teachers, victims and students."""
+"""How a network is trained: one frozen recipe for teachers, victims and students; and a training asked for."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from privaudit.attack import Settings
+from privaudit.images import Images
 
 
 class Recipe(Settings):
@@ -30,3 +34,19 @@ class Recipe(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where a trial on this machine shows that it pays"
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """A training that is asked for. soft_labels: [N, classes] probabilities to learn instead of the labels."""
+
+    recipe: Recipe
+    images: Images
+    classes: int
+    seed: int
+    soft_labels: NDArray[np.float32] | None = None
+
+    @property
+    def targets(self) -> NDArray[np.int64] | NDArray[np.float32]:
+        """What is learned: labels [N], or soft labels."""
+        return self.images.labels if self.soft_labels is None else self.soft_labels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -113,7 +113,7 @@ def train(
     if recipe.ema is not None:
         average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
         averaged = AveragedModel(found, multi_avg_fn=average, use_buffers=True)
-    optimizer = _optimizer(recipe, found)
+    optimizer = optimizer_of(recipe, found.parameters())
     state = _State(found, averaged, optimizer, checkpoint)
     steps = math.ceil((len(images) - 1) / recipe.batch_size)  # a last single image is no step of its own
     targets = images.labels if soft_labels is None else soft_labels
@@ -186,9 +186,11 @@ def autocast(device: str, bfloat16: bool) -> AbstractContextManager[Any]:
     return torch.autocast(device, torch.bfloat16) if bfloat16 else nullcontext()
 
 
-def _optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
-    decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    kept = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+def optimizer_of(recipe: Recipe, parameters: Iterable[Tensor], stacked: bool = False) -> torch.optim.Optimizer:
+    """The optimiser of a network's parameters. stacked: of several networks, along a first axis."""
+    decayed, kept = list[Tensor](), list[Tensor]()
+    for parameter in parameters:
+        (decayed if parameter.ndim > 1 + stacked else kept).append(parameter)
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": kept, "weight_decay": 0.0}]
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.learning_rate)

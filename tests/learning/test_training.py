@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Network, Recipe, accuracy, train
-from privaudit.learning.training import _optimizer, batches, channel_moments, learning_rate, new_network
+from privaudit.learning.training import batches, channel_moments, learning_rate, new_network, optimizer_of
 
 QUICK = Recipe(epochs=3, batch_size=16, learning_rate=0.02, crop=1, flip=True, precision="float32")
 RECIPES = {
@@ -229,7 +229,7 @@ def test_average_by_hand() -> None:
 def test_weight_decay_leaves_biases_and_batchnorm_alone() -> None:
     network = new_network(QUICK, noise(), 3, 0)
     for name in ("sgd", "adamw"):
-        groups = _optimizer(RECIPES[name], network).param_groups
+        groups = optimizer_of(RECIPES[name], network.parameters()).param_groups
         decayed = {id(parameter) for group in groups if group["weight_decay"] > 0 for parameter in group["params"]}
         kept = {id(parameter) for group in groups if group["weight_decay"] == 0 for parameter in group["params"]}
         for module in network.modules():
