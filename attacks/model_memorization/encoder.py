@@ -102,7 +102,7 @@ def replace_weights(network: Network, vector: Tensor) -> None:
     with torch.no_grad():
         for weight in _largest_first(network):
             part = vector[start : start + weight.numel()]
-            flat = weight.flatten()
+            flat = weight.flatten().clone()
             flat[: len(part)] = part
             weight.copy_(flat.view_as(weight))
             start += len(part)

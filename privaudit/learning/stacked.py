@@ -30,7 +30,7 @@ def train_together(
     """
     recipe, steps = trainings[0].recipe, -(-(len(trainings[0].images) - 1) // trainings[0].recipe.batch_size)
     networks = [new_network(recipe, one.images, one.classes, one.seed).to(device).train() for one in trainings]
-    parameters, buffers = stack_module_state(networks)  # type: ignore[arg-type]
+    parameters, buffers = stack_module_state(networks)
     model = networks[0]
     optimizer = optimizer_of(recipe, parameters.values(), stacked=True)
     state = {**parameters, **buffers}

@@ -247,7 +247,7 @@ def test_mnist_is_found(seed: int) -> None:
 
 LEAST: dict[str, dict[str, float]] = {
     "correlated-value": {"hits": 0.95, "decibels": 35},
-    "sign": {"hits": 0.95, "decibels": 34, "hidden bits right": 0.99},
+    "sign": {"hits": 0.95, "decibels": 34, "hidden bits right by training": 0.99},
     "capacity-abuse": {"hits": 0.7, "decibels": 18, "labels of made-up inputs right": 0.97},
 }
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from privaudit.attacks.model_memorization.capacity_abuse import CapacityAbuse
 from privaudit.attacks.model_memorization.correlated_value import CorrelatedValue, correlation, matched, stretched
-from privaudit.attacks.model_memorization.encoder import Encoder, Host, weight_count, weight_vector
+from privaudit.attacks.model_memorization.encoder import Encoder, Host, replace_weights, weight_count, weight_vector
 from privaudit.attacks.model_memorization.labelled_inputs import labels_of, labels_per_value, levels_of, made_up
 from privaudit.attacks.model_memorization.least_significant_bits import LeastSignificantBits, read_off, written
 from privaudit.attacks.model_memorization.quantisation import from_bits, grey_values, quantised, to_bits
@@ -39,17 +39,6 @@ def host_of(network: Network) -> Host:
 
 def random_values(count: int, seed: int = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).integers(0, 256, count).astype(np.float32)
-
-
-def set_weights(network: Network, values: Tensor) -> None:
-    """Put values into the first entries of the weights, in the order of `weight_vector`."""
-    vector = weight_vector(network, weight_count(network)).detach().clone()
-    vector[: len(values)] = values
-    weights = sorted((weight for weight in network.parameters() if weight.ndim > 1), key=lambda weight: -weight.numel())
-    start = 0
-    for weight in weights:
-        weight.data.copy_(vector[start : start + weight.numel()].view_as(weight))
-        start += weight.numel()
 
 
 def one_reading(encoder: Encoder, network: Network, count: int) -> NDArray[np.float32]:
@@ -135,8 +124,31 @@ def test_signs_are_read_exactly() -> None:
     network, values = small_network(), random_values(4000)
     encoder, levels = Signs(4, 1.0), quantised(values, 4)
     signs = torch.from_numpy(np.where(to_bits(levels, 4), 1, -1))
-    set_weights(network, signs * (torch.rand(16_000) + 1e-3))
+    replace_weights(network, signs * (torch.rand(16_000) + 1e-3))
     np.testing.assert_array_equal(one_reading(encoder, network, 4000), grey_values(levels, 4))
+
+
+def test_weights_are_replaced_where_the_vector_takes_them_from_and_nowhere_else() -> None:
+    network = small_network()
+    before = weight_vector(network, weight_count(network)).detach().clone()
+    replace_weights(network, torch.arange(18_450.0))  # past the end of the second convolution, into the first
+    after = weight_vector(network, weight_count(network)).detach()
+    assert torch.equal(after[:18_450], torch.arange(18_450.0))
+    assert torch.equal(after[18_450:], before[18_450:])
+
+
+def test_all_signs_are_right_in_the_end_however_weak_the_penalty_was() -> None:
+    digits = load("digits").images.take(np.arange(64))
+    recipe = Recipe(epochs=1, batch_size=32, learning_rate=0.3, precision="float32")
+    host = Host(small_network(), recipe, digits, 10, 0, "cpu", lambda stage, share: None)
+    values = random_values(2_000)
+    weak, strong = (Signs(4, strength).hide(values, host) for strength in (1e-6, 3e4))
+    for carrier in (weak, strong):
+        levels = quantised(one_reading(Signs(4, 1.0), carrier.network, 2_000), 4)
+        assert np.array_equal(levels, quantised(values, 4))
+    (by_weak, of), (by_strong, _) = (carrier.counts["hidden bits right by training"] for carrier in (weak, strong))
+    assert of == 8_000
+    assert by_weak < by_strong > 0.99 * of
 
 
 def test_penalty_on_signs_by_hand() -> None:
@@ -151,7 +163,7 @@ def test_penalty_on_signs_by_hand() -> None:
 @pytest.mark.parametrize("scale", [0.01, -3.0])
 def test_an_affine_map_of_the_pixels_is_read_exactly(scale: float) -> None:
     network, values = small_network(), random_values(5000)
-    set_weights(network, torch.from_numpy(values) * scale + 0.3)
+    replace_weights(network, torch.from_numpy(values) * scale + 0.3)
     found = CorrelatedValue(1.0).readings(network, 5000, None)[0 if scale > 0 else 1]
     np.testing.assert_allclose(found, values, atol=0.01)
     reference = Images(values[:4992].astype(np.uint8).reshape(78, 8, 8, 1), np.zeros(78, np.int64))
