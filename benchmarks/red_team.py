@@ -105,12 +105,14 @@ def cell(name: str, seed: int, effort: Effort, folder: Path) -> Path:
     members, controls = dealt.members, dealt.controls
     suspects = concatenate([members.images, controls.images])
     _, first = np.unique(members.units, return_index=True)
-    kinds, per_run = list(KINDS), TOGETHER[name]
-    order = [rng.permutation(first)[: per_run * PLANTED[name]] for _ in range(0, len(kinds), per_run)]
-    plantings = [
-        Planting(dict(zip(kinds[start : start + per_run], np.split(rows, per_run), strict=True)))
-        for start, rows in zip(range(0, len(kinds), per_run), order, strict=True)
-    ]
+    kinds, planted_each = list(KINDS), PLANTED[name]
+    plantings = []
+    for start in range(0, len(kinds), TOGETHER[name]):
+        some = kinds[start : start + TOGETHER[name]]
+        rows = rng.permutation(first)[: TOGETHER[name] * planted_each]
+        plantings.append(
+            Planting({kind: rows[place * planted_each : (place + 1) * planted_each] for place, kind in enumerate(some)})
+        )
     found: dict[str, NDArray[Any]] = {}
     kept = _Kept()
     attacks = {attack: cast(ReleaseAttack, make_attack(attack, {})) for attack in ATTACKS}

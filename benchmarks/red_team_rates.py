@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from privaudit import seeds
 from privaudit.plants import KINDS
-from privaudit.statistics.exposure import clopper_pearson_high, clopper_pearson_low
 from privaudit.statistics.rule import Rule, apply_rule
 from privaudit.statistics.tally import Placements, tally
 
@@ -54,13 +54,25 @@ def alarms(path: Path, name: str, seed: int) -> dict[str, list[bool]]:
     return answers
 
 
-def _rate(hits: Sequence[bool]) -> dict[str, Any]:
-    count = np.array([sum(hits)])
+def rate(repeats: Sequence[Sequence[bool]]) -> dict[str, Any]:
+    """Share of alarms with its 95 % interval, by repeat.
+
+    The plantings of one repeat share members, controls and release: the exact binomial interval is that of as many
+    independent plantings as vary so much from repeat to repeat (Korn, Graubard 1998); where nothing varies, of as many
+    as there are repeats.
+    """
+    hits, count = sum(map(sum, repeats)), sum(map(len, repeats))
+    share = hits / count
+    effective = float(len(repeats))
+    if 0 < share < 1 and len(repeats) > 1:
+        variance = float(np.var([np.mean(one) for one in repeats], ddof=1)) / len(repeats)
+        effective = min(float(count), max(1.0, share * (1 - share) / variance)) if variance > 0 else float(count)
+    inside, outside = share * effective, (1 - share) * effective
     return {
-        "found": int(count[0]),
-        "of": len(hits),
-        "low": float(clopper_pearson_low(count, len(hits))[0]),
-        "high": float(clopper_pearson_high(count, len(hits))[0]),
+        "found": hits,
+        "of": count,
+        "low": float(stats.beta.ppf(0.025, inside, outside + 1)) if hits else 0.0,
+        "high": float(stats.beta.ppf(0.975, inside + 1, outside)) if hits < count else 1.0,
     }
 
 
@@ -70,11 +82,11 @@ def summary(cells: dict[tuple[str, int], Path]) -> dict[str, Any]:
     for name in dict.fromkeys(name for name, _ in cells):
         mine = {seed: path for (data, seed), path in cells.items() if data == name}
         answers = [alarms(path, name, seed) for seed, path in mine.items()]
-        rows: dict[str, Any] = {key: _rate([hit for one in answers for hit in one[key]]) for key in answers[0]}
+        rows: dict[str, Any] = {key: rate([one[key] for one in answers]) for key in answers[0]}
         for key in [key for key in answers[0] if key.startswith("nearest-copy")]:
             other = key.replace("nearest-copy", "density-ratio")
-            both = [a or b for one in answers for a, b in zip(one[key], one[other], strict=True)]
-            rows[key.replace("nearest-copy", "required")] = _rate(both)
+            both = [[a or b for a, b in zip(one[key], one[other], strict=True)] for one in answers]
+            rows[key.replace("nearest-copy", "required")] = rate(both)
         identical = np.array([np.load(path)["identical"] for path in mine.values()])
         table[name] = {
             "repeats": len(mine),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, get_args, runtime_checkable
 
 import numpy as np
@@ -119,6 +120,8 @@ class Context:
         (given to the attacker only; None for the victim). progress: called with a stage and a share in [0, 1].
     reference_units: the person in each of these images, str [N reference]; images with one name show one person. Only
         for attacks that rank siblings (see `ranks`), and None where persons are not known.
+    weights: the weight store, which the attacker may have too; only for attacks that use it (see `uses_backbones`), and
+        None where it has no backbone.
     """
 
     generator: np.random.Generator
@@ -128,6 +131,7 @@ class Context:
     reference: Images | None = None
     progress: Progress = no_progress
     reference_units: NDArray[np.str_] | None = None
+    weights: Path | None = None
 
     def own_images(self, attack: str, needs: str = "images of the attacker's own from the same source") -> Images:
         """The attacker's own images. Raises InputError where he has fewer than two, naming the attack that needs them.
@@ -166,8 +170,8 @@ class Attack(Protocol):
 
     name, version: both are in every cache key; version rises when scores change.
     sees: what the attacker sees. threat_model: in words, what the attacker holds.
-    A class may also declare `informs: ClassVar[tuple[Criterion, ...]]`, `trains: ClassVar[bool]` and
-    `ranks: ClassVar[Ranked]` (see the functions of these names).
+    A class may also declare `informs: ClassVar[tuple[Criterion, ...]]`, `trains: ClassVar[bool]`,
+    `ranks: ClassVar[Ranked]` and `uses_backbones: ClassVar[bool]` (see the functions of these names).
     """
 
     name: ClassVar[str]
@@ -235,6 +239,13 @@ def trains(attack: Attack) -> bool:
     power in this candidate stays unknown and it supports no pass.
     """
     return bool(getattr(type(attack), "trains", False))
+
+
+def uses_backbones(attack: Attack) -> bool:
+    """Whether the attacker looks through backbones of the weight store where it has any (class attribute
+    `uses_backbones`, False where it is not declared). Their hashes are then part of what decides his scores.
+    """
+    return bool(getattr(type(attack), "uses_backbones", False))
 
 
 def ranks(attack: Attack) -> Ranked:

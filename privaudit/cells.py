@@ -6,6 +6,7 @@ The attacker's half receives what was seen, and no more.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ def context(
         reference=reference,
         progress=surroundings().report,
         reference_units=reference_units,
+        weights=Path(arguments["weights"]) if "weights" in arguments else None,
     )
 
 

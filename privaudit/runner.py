@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from privaudit import seeds
 from privaudit.arms import class_counts, like
 from privaudit.artifacts import analogue, grown, lacking, put_artifacts
-from privaudit.attack import Attack, Ranked, ReleaseAttack, holds_release, ranks, trains
+from privaudit.attack import Attack, Ranked, ReleaseAttack, holds_release, ranks, trains, uses_backbones
 from privaudit.cells import ATTACK, EXPOSE, KEPT
 from privaudit.evidence import PAIRS, Scores
 from privaudit.execution import Failure, Task, run
@@ -30,6 +30,7 @@ from privaudit.release import Release
 from privaudit.siblings import FEWEST, Siblings, lacking_siblings
 from privaudit.statistics.units import unit_scores
 from privaudit.store import Arrays, Entry, Store
+from privaudit.weights import stored_backbones
 
 _SHOWN = {"release": "the candidate", "raw": "the members themselves", "fresh": "images that nobody used"}
 
@@ -83,6 +84,7 @@ class Runner:
         self.attacks = {name: make_attack(name, dict(settings)) for name, settings in plan_.attacks.items()}
         self.shown: dict[str, Release] = {}
         self.reference = put_images(store, pools.reference.images)
+        self.backbones = stored_backbones(plan_.weights)
         self.ranked: dict[Ranked, Pools | Siblings] = {"suspects": pools}
         if pools.siblings is not None:
             self.ranked["siblings"] = pools.siblings
@@ -151,6 +153,7 @@ class Runner:
 
     def _task(self, cell: _Cell, function: str, inputs: dict[str, dict[str, str]]) -> Task:
         attack = self.attacks[cell.attack]
+        looks_through = function == ATTACK and uses_backbones(attack) and self.backbones
         return Task(
             f"{cell.attack} on {_SHOWN.get(cell.arm, cell.arm.replace('plants', 'planted members, part'))}",
             function,
@@ -163,9 +166,11 @@ class Runner:
                 # Asked for only where pairs are pictured; stored results without it have another key.
                 **({"nearest": True} if function == ATTACK and self._pictured(cell) else {}),
                 **({"analogue": dict(cell.analogue)} if function == EXPOSE and cell.analogue else {}),
+                **({"weights": str(self.plan.weights)} if looks_through else {}),
             },
             inputs,
             {"version": attack.version, "class": f"{type(attack).__module__}:{type(attack).__qualname__}"}
+            | ({"backbones": self.backbones} if looks_through else {})
             | result_facts(self.plan.device),
         )
 

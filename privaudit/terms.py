@@ -41,6 +41,8 @@ TERMS: Mapping[str, str] = {
     "attack": "A program that plays an adversary: it ranks images by how sure it is that they were used.",
     "engine": "A program that makes a candidate from private images; also called a synthesizer.",
     "synthesizer": "A program that makes a candidate from private images; also called an engine.",
+    "canary": "A member that was made to stand out (`privaudit canaries`) and was fed to an engine or not by a coin of "
+    "its own, to see what the engine does to the worst-off images.",
     "effort": "How much time is spent: quick, standard or thorough. More effort makes attacks stronger.",
     "store": "The folder of finished work (.privaudit), so that a run goes on where it was. It holds private pixels. "
     "`privaudit clean` empties it.",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from privaudit.attack import Context, Effort, Evidence, ReleaseAttack, Seen
+from privaudit.attacks.copy_descriptor.backbone import backbone_descriptors
 from privaudit.attacks.copy_descriptor.encoder import prepared, trained_descriptor
 from privaudit.errors import InputError
 from privaudit.images import Images
@@ -51,11 +52,14 @@ class CopyDescriptor(ReleaseAttack):
     The attacker trains a small network on his own images (`reference`) so that it knows each of them after it was
     cropped, turned, recoloured, blurred, blended or covered in part. He never sees the members. A suspect's score is
     its closeness to the nearest released image, calibrated by how close the two usually come to his own images.
-    The network is trained once per run. Sources: Dar et al. 2025, Pizzi et al. 2022, Chen et al. 2020, see `encoder`.
+    The network is trained once per run. Where the weight store has a backbone of LPIPS, a network made for other
+    photographs, its features are half of the descriptor. Sources: Dar et al. 2025, Pizzi et al. 2022, Chen et al.
+    2020, see `encoder`.
     """
 
     name: ClassVar[str] = "copy-descriptor"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+    uses_backbones: ClassVar[bool] = True
     threat_model: ClassVar[str] = (
         "An outsider who holds the released images and a set of photographs of his own from the same source. On these "
         "he trains a network to know a photograph after strong changes, and then looks for each candidate photograph "
@@ -79,6 +83,14 @@ class CopyDescriptor(ReleaseAttack):
         mine, released, rows = (
             described(network, images.pixels, own.device) for images in (own.reference, seen.images, suspects)
         )
+        backbone = own.weights and backbone_descriptors(
+            own.weights, own.reference, [own.reference, seen.images, suspects], own.device
+        )
+        if backbone:
+            mine, released, rows = (
+                torch.nn.functional.normalize(torch.cat(both, 1))
+                for both in zip((mine, released, rows), backbone, strict=True)
+            )
         own.progress("descriptors", 0.7)
         usual = usual_distance(released, mine, self.nearest)
         scores, nearest = [], []
@@ -89,5 +101,7 @@ class CopyDescriptor(ReleaseAttack):
         own.progress("descriptors", 1.0)
         calibrated = torch.cat(scores) + usual_distance(rows, mine, self.nearest) / 2
         return Evidence(
-            scores=calibrated.double().numpy(), nearest=torch.cat(nearest).numpy(), diagnostics={"NT-Xent loss": loss}
+            scores=calibrated.double().numpy(),
+            nearest=torch.cat(nearest).numpy(),
+            diagnostics={"NT-Xent loss": loss, "descriptor's length": mine.shape[1]},
         )

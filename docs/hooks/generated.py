@@ -13,7 +13,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # the modules beside this one; the build loads this file by its path
 
+import page_canaries as canaries
 import page_commands as commands
+import page_red_team as red_team
 import page_settings as settings
 import page_words as words
 
@@ -45,6 +47,10 @@ KINDS: Mapping[str, Callable[..., str]] = {
     "frameworks": words.frameworks,
     "criteria": words.criteria,
     "kinds-of-plants": words.kinds_of_plants,
+    "red-team": red_team.red_team,
+    "red-team-false-alarms": red_team.false_alarms,
+    "kinds-of-canaries": canaries.kinds,
+    "largest-of-canaries": canaries.largest,
 }
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from privaudit.cli import audit, benchmark, clean, doctor, explain, finished, information, run, weights
+from privaudit.cli import audit, benchmark, canaries, clean, doctor, explain, finished, information, run, weights
 from privaudit.cli.usage import Commands
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 for name, command, short in (
     ("run", run.run, "The main job: make candidates, attack, measure, judge."),
     ("synthesize", run.synthesize, "Make a candidate from private images."),
+    ("canaries", canaries.canaries, "What does an engine do to the worst-off images?"),
     ("audit", audit.audit, "Attack a release candidate and judge it."),
     ("check", finished.check, "Judge a finished run again by another policy."),
     ("compare", finished.compare, "Is one run leakier than another?"),

@@ -14,6 +14,9 @@ ATTACKS, SYNTHESIZERS = "privaudit.attacks", "privaudit.synthesizers"
 MEASURES = ("similarity", "utility")
 """As in `privaudit.plan`."""
 
+KINDS_OF_CANARIES = ("mislabelled", "out-of-distribution", "plain")
+"""As in `privaudit.canaries`."""
+
 
 def attacks(incomplete: str) -> list[str]:
     """Names of installed attacks; in a list with commas, the last one."""
@@ -28,6 +31,11 @@ def engines(incomplete: str) -> list[str]:
 def skippable(incomplete: str) -> list[str]:
     """What --skip takes; in a list with commas, the last one."""
     return _last(incomplete, MEASURES)
+
+
+def kinds_of_canaries(incomplete: str) -> list[str]:
+    """How canaries are changed; in a list with commas, the last one."""
+    return _last(incomplete, KINDS_OF_CANARIES)
 
 
 def policies(incomplete: str) -> list[str]:

@@ -125,7 +125,7 @@ def synthesize(
         check_places(out, store, {"members": members}, shared=".")
         from privaudit.plugins import make_synthesizer
 
-        maker = make_synthesizer(engine, _settings(setting or []))
+        maker = make_synthesizer(engine, engine_settings(setting or []))
         with Announcer(quiet) as announce:
             data = Data(members=members, size=size, window=window, root=root)
             found = load_parts(data, seed, announce).members
@@ -164,7 +164,7 @@ def synthesize(
         typer.echo(f"next: privaudit audit {sources}")
 
 
-def _settings(texts: list[str]) -> dict[str, object]:
+def engine_settings(texts: list[str]) -> dict[str, object]:
     """Settings from KEY=VALUE, values as in YAML, keys with dots for what is within; of two values the last counts."""
     import yaml
 

@@ -51,6 +51,7 @@ def asked(folder: Path, shell: str, words: str) -> subprocess.CompletedProcess[s
         ("audit --attacks n", ["nearest-copy"]),
         ("run --attacks nearest-copy,d", ["nearest-copy,density-ratio"]),
         ("synthesize bn", ["bn-matching"]),
+        ("canaries bn-matching --kinds plain,m", ["plain,mislabelled"]),
         ("audit --policy d", ["default", "demo", "dp-claim"]),
         ("check run --policy m", ["mine.yaml"]),
         ("run --effort ", ["quick", "standard", "thorough"]),

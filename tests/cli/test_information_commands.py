@@ -16,7 +16,20 @@ import privaudit
 from privaudit.configuration import Configuration, Data, load_configuration
 from privaudit.policy import Policy
 
-COMMANDS = ("run", "synthesize", "audit", "check", "compare", "report", "init", "plugins", "explain", "doctor", "clean")
+COMMANDS = (
+    "run",
+    "synthesize",
+    "canaries",
+    "audit",
+    "check",
+    "compare",
+    "report",
+    "init",
+    "plugins",
+    "explain",
+    "doctor",
+    "clean",
+)
 SCRIPT = Path(sys.executable).with_name("privaudit")
 
 
