@@ -69,7 +69,7 @@ def describe_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) ->
     return {"rows": functional.normalize(both.sum(1)).numpy()}
 
 
-def _features(network: torch.nn.Module, pixels: NDArray[np.uint8], device: str) -> Tensor:
+def _features(network: Any, pixels: NDArray[np.uint8], device: str) -> Tensor:
     """Float32 [N, 2, D]: of the image and of its mirror image."""
     parts = []
     for start in range(0, len(pixels), _ROWS):

@@ -18,9 +18,15 @@ from privaudit.attacks.nearest_copy import NearestCopy
 from privaudit.data.loading import load
 from privaudit.images import Images, concatenate
 from privaudit.plants import brightened
-from tests.attacks.test_copy_descriptor import pictures
 
 SHARED = Path(__file__).parents[3] / "shared"
+
+
+def pictures(count: int, seed: int, channels: int = 3) -> Images:
+    """Smooth random pictures with some noise, 16 x 16."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(20, 235, (count, 4, 4, channels)).repeat(4, axis=1).repeat(4, axis=2)
+    return Images(np.clip(coarse + rng.normal(0, 10, coarse.shape), 0, 255).astype(np.uint8), np.zeros(count, np.int64))
 
 
 @pytest.fixture(scope="module")
