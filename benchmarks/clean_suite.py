@@ -78,6 +78,7 @@ def one(seed: int) -> dict[str, Any]:
             for attack in found.attacks
             if (arm := attack.arms["release"]) is not None
         },
+        "not run": [attack.name for attack in found.attacks if attack.arms["release"] is None],
         "seconds": round(time.perf_counter() - started, 1),
     }
 

@@ -44,7 +44,7 @@ def alarms(path: Path, name: str, seed: int) -> dict[str, list[bool]]:
     n_members = stored[f"{ATTACKS[0]} clean"].shape[1]
     for kind, dose in product(KINDS, doses(name, n_members)):
         rows = stored[f"rows {kind}"]
-        for _ in range(PLANTINGS):
+        for _ in range(1 if dose == len(rows) else PLANTINGS):  # all of them are one planting
             chosen = rng.choice(len(rows), dose, replace=dose > len(rows))
             gone = rows[chosen] if dose <= len(rows) else rng.permutation(n_members)[:dose]
             for attack in ATTACKS:
@@ -55,25 +55,32 @@ def alarms(path: Path, name: str, seed: int) -> dict[str, list[bool]]:
 
 
 def rate(repeats: Sequence[Sequence[bool]]) -> dict[str, Any]:
-    """Share of alarms with its 95 % interval, by repeat.
-
-    The plantings of one repeat share members, controls and release: the exact binomial interval is that of as many
-    independent plantings as vary so much from repeat to repeat (Korn, Graubard 1998); where nothing varies, of as many
-    as there are repeats.
-    """
+    """Share of alarms with its 95 % interval, by repeat."""
     hits, count = sum(map(sum, repeats)), sum(map(len, repeats))
-    share = hits / count
-    effective = float(len(repeats))
-    if 0 < share < 1 and len(repeats) > 1:
-        variance = float(np.var([np.mean(one) for one in repeats], ddof=1)) / len(repeats)
-        effective = min(float(count), max(1.0, share * (1 - share) / variance)) if variance > 0 else float(count)
+    low, high = _interval([sum(one) for one in repeats], [len(one) for one in repeats])
+    return {"found": hits, "of": count, "low": low, "high": high}
+
+
+def _interval(hits: list[int], counts: list[int]) -> tuple[float, float]:
+    """The exact binomial interval of as many independent plantings as vary so much from repeat to repeat, for those of
+    one repeat share members, controls and release (Korn, Graubard 1998). Where all or none was found, nothing varies:
+    the bound is then that of one exception.
+    """
+    total, count = sum(hits), sum(counts)
+    if total == count and count > 1:
+        return _interval([*hits[:-1], hits[-1] - 1], counts)[0], 1.0
+    if total == 0 and count > 1:
+        return 0.0, _interval([1, *hits[1:]], counts)[1]
+    share, repeats, effective = total / count, len(hits), float(count)
+    variance = float(np.var(np.array(hits) / counts, ddof=1)) / repeats if repeats > 1 else 0.0
+    if variance > 0:
+        few_repeats = (stats.t.ppf(0.975, count - 1) / stats.t.ppf(0.975, repeats - 1)) ** 2
+        effective = min(effective, max(1.0, share * (1 - share) / variance * few_repeats))
     inside, outside = share * effective, (1 - share) * effective
-    return {
-        "found": hits,
-        "of": count,
-        "low": float(stats.beta.ppf(0.025, inside, outside + 1)) if hits else 0.0,
-        "high": float(stats.beta.ppf(0.975, inside + 1, outside)) if hits < count else 1.0,
-    }
+    return (
+        float(stats.beta.ppf(0.025, inside, outside + 1)) if total else 0.0,
+        float(stats.beta.ppf(0.975, inside + 1, outside)) if total < count else 1.0,
+    )
 
 
 def summary(cells: dict[tuple[str, int], Path]) -> dict[str, Any]:

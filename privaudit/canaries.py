@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from types import MappingProxyType
 
 import numpy as np
@@ -83,11 +84,15 @@ _CHANGES: Mapping[str, _Change] = {
 }
 
 
-def draw(members: Images, kinds: Sequence[str], seed: int, count: int | None = None) -> Canaries:
+def draw(
+    members: Images, kinds: Sequence[str], seed: int, count: int | None = None, attacks: Sequence[str] = ()
+) -> Canaries:
     """Canaries among these members, of each kind as many as of the others (but for one), and their coins.
 
     count: how many; None: a tenth of the members, at least 20, at most 500. The order of the members does not matter:
     they are drawn in the order of their hashes. Pictures that occur twice are not drawn, for the other one would stay.
+    attacks: who will guess. Another list throws other coins: whoever saw the guesses of some attacks and then asked the
+    best of them alone, on the same coins, would correct for too few. Coins hang on all members, whom no attacker holds.
     Raises InputError for unknown kinds, for fewer than 20 canaries or more than there are pictures, and where there
     is one class only and labels should be wrong.
     """
@@ -113,8 +118,10 @@ def draw(members: Images, kinds: Sequence[str], seed: int, count: int | None = N
         for row, kind in zip(rows, dealt, strict=True)
     ]
     images = Images(np.stack([pixels for pixels, _ in changed]), np.array([label for _, label in changed], np.int64))
-    coins = seeds.generator(seed, "coins of the canaries", images.digest)
-    ties = seeds.generator(seed, "ties of the canaries", images.digest).permutation(wanted)
+    unknown = blake2b(b"".join(sorted(digests)), digest_size=16).hexdigest()
+    thrown = (images.digest, unknown, *sorted(attacks))
+    coins = seeds.generator(seed, "coins of the canaries", *thrown)
+    ties = seeds.generator(seed, "ties of the canaries", *thrown).permutation(wanted)
     return Canaries(rows, dealt, images, coins.integers(2, size=wanted) == 1, ties)
 
 
@@ -139,7 +146,7 @@ def _check_count(wanted: int, pictures: int) -> None:
     if wanted < FEWEST:
         raise InputError(
             f"{wanted} canaries are too few to show anything: at least {FEWEST} are needed, and a bound above 3 needs "
-            "more than a hundred."
+            "130 even if a single attack guesses a single kind and is always right."
         )
     if wanted > pictures:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +16,6 @@ from privaudit.record import Estimate
 from privaudit.release import PrivacyClaim
 from privaudit.statistics.epsilon import one_run_epsilon, one_run_gaussian_epsilon
 from privaudit.statistics.exposure import auc_estimate
-from privaudit.statistics.tally import win_shares
 from privaudit.statistics.units import ranked_last
 
 ALL_KINDS = "all kinds"
@@ -24,7 +24,8 @@ GUESSED = 0.25
 """Share of the canaries of a kind that is guessed to be in (those ranked highest), and to be out (the lowest)."""
 
 GAUSSIAN = (
-    "'if Gaussian' is no bound unless all the noise in the engine is that of a Gaussian mechanism (DP-SGD, noisy sums)."
+    "'if Gaussian' is no bound unless the engine keeps the trade-off curve of a Gaussian mechanism (noisy sums; DP-SGD "
+    "approximately)."
 )
 
 Answer = Literal["contradicted", "not contradicted", "not comparable"]
@@ -47,8 +48,8 @@ class Epsilon:
 class Bound:
     """One attack on the canaries of one kind, or of all kinds.
 
-    auc: None where all of them were in, or all out. alone: this row by itself, at 95 %. together: at the level at
-    which the bounds of all rows hold together with 95 %.
+    auc: None where all of them were in, or all out, and for all kinds, which are not compared.
+    alone: this row by itself, at 95 %. together: at the level at which the bounds of all rows hold together with 95 %.
     """
 
     attack: str
@@ -113,18 +114,6 @@ def guessed(scores: NDArray[np.float64], canaries: Canaries) -> NDArray[np.int8]
     return found
 
 
-def within_kinds(scores: NDArray[np.float64], kinds: NDArray[np.str_]) -> NDArray[np.float64]:
-    """For each canary the share of those of its kind that it beats, ties half: kinds are not compared with each other.
-
-    float64 [m], in [0, 1].
-    """
-    straight, found = ranked_last(scores), np.empty(len(scores))
-    for kind in np.unique(kinds):
-        mine = kinds == kind
-        found[mine] = win_shares(straight[mine], straight[mine])
-    return found
-
-
 @lru_cache(maxsize=1024)
 def epsilon(records: int, guesses: int, correct: int, delta: float, level: float) -> Epsilon:
     """The bounds of `correct` out of `guesses` about so many canaries, by the two theorems of `statistics.epsilon`."""
@@ -145,7 +134,7 @@ def bounds(
     """
     found = []
     for attack, values in scores.items():
-        guess, shares = guessed(values, canaries), within_kinds(values, canaries.kinds)
+        guess, straight = guessed(values, canaries), ranked_last(values)
         for kind in groups(kinds):
             mine = np.ones(len(canaries), dtype=bool) if kind == ALL_KINDS else canaries.of_kind(kind)
             inside, made = canaries.inside & mine, (guess != 0) & mine
@@ -159,7 +148,9 @@ def bounds(
                     int(inside.sum()),
                     counts[1],
                     counts[2],
-                    auc_estimate(shares[inside], shares[outside], "image") if inside.any() and outside.any() else None,
+                    auc_estimate(straight[inside], straight[outside], "image")
+                    if kind != ALL_KINDS and inside.any() and outside.any()
+                    else None,
                     epsilon(*counts, delta, LEVEL),
                     epsilon(*counts, delta, corrected_level(rows)),
                 )
@@ -178,6 +169,8 @@ def against_claim(claim: PrivacyClaim, found: Sequence[Bound]) -> ClaimAnswer:
     A canary is one image, fed or not: claims on persons, or on images that are replaced, cannot be compared.
     """
     said = f"The release claims epsilon {claim.epsilon:g} with delta {claim.delta:g}"
+    if not (0 <= claim.epsilon < math.inf and 0 <= claim.delta < 1):
+        return ClaimAnswer("not comparable", f"{said}, which are no numbers that can be kept.")
     if claim.unit != "image" or claim.adjacency != "add/remove":
         return ClaimAnswer(
             "not comparable",

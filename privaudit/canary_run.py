@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.artifacts import lacking, put_artifacts
-from privaudit.attack import Attack, Effort, Sight, holds_release, ranks
+from privaudit.attack import Attack, Effort, Sight, holds_release, ranks, uses_backbones
 from privaudit.canaries import Canaries, draw, fed
 from privaudit.canary_bounds import Bound, ClaimAnswer, against_claim, bounds, groups, headline
 from privaudit.cells import ATTACK, EXPOSE, KEPT
@@ -25,6 +26,7 @@ from privaudit.release import Release
 from privaudit.store import Store
 from privaudit.synthesis import synthesize
 from privaudit.synthesizer import Synthesizer
+from privaudit.weights import stored_backbones
 
 _SHOWN = {Sight.RELEASE, Sight.SOFT_LABELS}
 """What engines publish that attackers of canaries may look at."""
@@ -36,6 +38,7 @@ class Trial:
 
     kinds: of canaries. count: how many canaries; None: by the number of members. delta: of the bounds.
     reference: images of the attackers' own, neither members nor canaries. classes: how many there are.
+    weights: the weight store, for attacks that look through its backbones.
     """
 
     engine: Synthesizer
@@ -50,6 +53,7 @@ class Trial:
     effort: Effort = "standard"
     device: str = "cpu"
     workers: int = 0
+    weights: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +103,7 @@ def check(trial: Trial) -> Canaries:
             raise InputError(
                 f"The attack '{name}' cannot rank canaries: {why}. Allowed: {', '.join(usable_attacks())}."
             )
-    return draw(trial.members, trial.kinds, trial.seed, trial.count)
+    return draw(trial.members, trial.kinds, trial.seed, trial.count, trial.attacks)
 
 
 def carry_out(trial: Trial, store: Store, announce: Announce) -> Result:
@@ -173,8 +177,8 @@ def _scores(
     for name, failure in failed.items():
         if not failure.is_input:
             error = IncompleteError(
-                f"The attack '{name}' failed: {failure.message.rstrip('.')}. What was finished is kept; start again, "
-                "with --attacks to leave it out."
+                f"The attack '{name}' failed: {failure.message.rstrip('.')}. What was finished is kept; start again. "
+                "With --attacks it can be left out; other coins are thrown then, and the engine runs again."
             )
             error.add_note(failure.trace)
             raise error
@@ -183,7 +187,7 @@ def _scores(
 
 
 def _task(trial: Trial, attack: Attack, function: str, inputs: dict[str, dict[str, str]]) -> Task:
-    arguments = {
+    arguments: dict[str, Any] = {
         "attack": attack.name,
         "settings": settings_of(attack),
         "seed": trial.seed,
@@ -191,5 +195,10 @@ def _task(trial: Trial, attack: Attack, function: str, inputs: dict[str, dict[st
         "device": trial.device,
     }
     kind = type(attack)
-    facts = {"version": attack.version, "class": f"{kind.__module__}:{kind.__qualname__}"} | result_facts(trial.device)
+    backbones = stored_backbones(trial.weights) if function == ATTACK and uses_backbones(attack) else {}
+    if backbones:
+        arguments["weights"] = str(trial.weights)
+    facts: dict[str, Any] = {"version": attack.version, "class": f"{kind.__module__}:{kind.__qualname__}"}
+    facts |= result_facts(trial.device)
+    facts |= {"backbones": backbones} if backbones else {}
     return Task(f"{attack.name} on the canaries", function, arguments, inputs, facts)

@@ -27,7 +27,6 @@ from privaudit.canary_bounds import (
     guesses_a_side,
     headline,
     reach,
-    within_kinds,
 )
 from privaudit.canary_record import record
 from privaudit.canary_run import Trial, carry_out, usable_attacks
@@ -184,13 +183,14 @@ def test_guesses_by_hand() -> None:
 
 
 def test_kinds_are_not_compared_with_each_other() -> None:
-    """Scores of one kind lie far above those of the other; each has its own guesses, and the shares are its own."""
+    """Scores of one kind lie far above those of the other; each has its own guesses, and no AUC joins them."""
     drawn = by_hand([True, False] * 4, list(range(8)), ["plain"] * 4 + ["mislabelled"] * 4)
     scores = np.array([103.0, 102, 101, 100, 3, 2, 1, 0])
     assert guessed(scores, drawn).tolist() == [1, 0, 0, -1, 1, 0, 0, -1]
-    assert within_kinds(scores, drawn.kinds).tolist() == [0.875, 0.625, 0.375, 0.125] * 2
     rows = {row.kind: row for row in bounds({"a": scores}, drawn, ["mislabelled", "plain"], DELTA, 3)}
     assert list(rows) == [ALL_KINDS, "mislabelled", "plain"]
+    assert rows[ALL_KINDS].auc is None
+    assert rows["plain"].auc is not None
     assert [rows[kind].guesses for kind in rows] == [4, 2, 2]
     assert rows[ALL_KINDS].correct == rows["plain"].correct + rows["mislabelled"].correct == 4
 
@@ -419,3 +419,27 @@ def test_students_see_wrong_labels_and_soft_labels(engine: Any, tmp_path: Path) 
         assert row.auc is not None
         assert row.auc.low > 0.7, row
         assert row.together.lower > 0.5, row
+
+
+def test_coins_hang_on_members_whom_no_attacker_holds() -> None:
+    """Pictures that occur twice are not drawn: the canaries are the same here, and all that an attacker holds."""
+    single = MEMBERS.take(slice(0, 40))
+    first, second = (
+        draw(concatenate([single, MEMBERS.take(np.array([row, row]))]), ["plain"], 0, 40) for row in (40, 41)
+    )
+    assert first.images.digest == second.images.digest
+    assert not np.array_equal(first.inside, second.inside)
+    assert not np.array_equal(first.ties, second.ties)
+
+
+def test_other_attacks_throw_other_coins_and_their_order_does_not_matter() -> None:
+    coins = [draw(MEMBERS, ["plain"], 0, 60, attacks).inside for attacks in (["a", "b"], ["b", "a"], ["a"])]
+    np.testing.assert_array_equal(coins[0], coins[1])
+    assert not np.array_equal(coins[0], coins[2])
+
+
+@pytest.mark.parametrize("changes", [{"epsilon": float("nan")}, {"epsilon": float("inf")}, {"delta": 1.0}])
+def test_claims_that_are_no_numbers_are_not_compared(changes: dict[str, float]) -> None:
+    drawn = draw(MEMBERS, ["plain"], 0, 300)
+    found = bounds({"a": drawn.inside.astype(float)}, drawn, ["plain"], DELTA, 1)
+    assert against_claim(replace(CLAIM, **changes), found).answer == "not comparable"

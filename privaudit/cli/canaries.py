@@ -86,6 +86,7 @@ def canaries(
     store: options.Store = Path(".privaudit"),
     device: options.Device = DeviceChoice.AUTO,
     workers: options.Workers = None,
+    weights: options.Weights = None,
     demo: Annotated[bool, typer.Option("--demo", help="Use a built-in example: digits, split at random.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print canaries.json instead of the table.")] = False,
     quiet: options.Quiet = False,
@@ -125,6 +126,7 @@ def canaries(
             from privaudit.canary_run import Trial, carry_out, check, usable_attacks
             from privaudit.store import Store, atomic_file
             from privaudit.store_lock import in_use
+            from privaudit.weights import default_store
 
             trial = Trial(
                 maker,
@@ -139,12 +141,14 @@ def canaries(
                 effort=effort.value,
                 device=find_device(device.value),
                 workers=workers_for(device.value, workers),
+                weights=weights or default_store(),
             )
             drawn, kept = check(trial), Store(store)
             most = reach(Counter(drawn.kinds.tolist()), len(trial.attacks), delta)
             announce.note(
                 f"{len(drawn):,} canaries can show an epsilon of {most:.2f} at most, if every guess is right; more "
-                "--canaries, fewer --kinds and fewer --attacks raise this"
+                "--canaries, fewer --kinds and fewer --attacks raise this, if chosen now: chosen by what came out, or "
+                "the best of several seeds, they make the bound untrue"
             )
             feed = fed(trial.members, drawn)
             show_making(

@@ -22,11 +22,12 @@ from privaudit.learning.training import as_float, autocast, batches, learning_ra
 def train_together(
     trainings: Sequence[Training], *, bfloat16: bool = False, device: str = "cpu", progress: Progress = no_progress
 ) -> list[Network]:
-    """The networks that `train` gives for each of these trainings, up to rounding: one recipe, as many images of one
-    size, all with soft labels or none.
+    """Networks like those that `train` gives for each of these trainings: one recipe, as many images of one size, all
+    with soft labels or none; layers that draw random numbers are not for this.
 
     Their weights are stacked, and each step is one step of all of them (torch.func.vmap). Each has the start, the
-    batches and the changed images that it would have alone. Raises InputError where one of them diverges.
+    batches and the changed images that it would have alone, so that they differ by rounding only, which long trainings
+    enlarge. Raises InputError where one of them diverges.
     """
     recipe, steps = trainings[0].recipe, -(-(len(trainings[0].images) - 1) // trainings[0].recipe.batch_size)
     networks = [new_network(recipe, one.images, one.classes, one.seed).to(device).train() for one in trainings]

@@ -27,8 +27,8 @@ TOGETHER = 32
 def trained(trainings: Sequence[Training], device: str) -> list[Network]:
     """The trained networks, in order, in evaluation mode; equal trainings are done once.
 
-    On a GPU those that are alike are trained as one network, TOGETHER at most; on cores each is a task of its own, so
-    that they run beside each other.
+    On a GPU those that are alike are trained as one network, TOGETHER at most, and are kept by who was trained with
+    them; on cores each is a task of its own, so that they run beside each other.
     """
     groups = [[number] for number in range(len(trainings))] if device == "cpu" else alike(trainings)
     made = compute(*(_call([trainings[number] for number in group], device) for group in groups))
@@ -40,10 +40,14 @@ def trained(trainings: Sequence[Training], device: str) -> list[Network]:
 
 
 def alike(trainings: Sequence[Training]) -> list[list[int]]:
-    """Numbers of trainings that can be done together: one recipe, and as many images of one size."""
+    """Numbers of trainings that can be done together: one recipe, a network of this project, as many images of one
+    size.
+    """
     groups: dict[Any, list[list[int]]] = {}
     for number, one in enumerate(trainings):
-        key = one.recipe, one.classes, len(one.images), one.images.size, one.soft_labels is None
+        # Layers of other packages may draw random numbers, which would not be those of a training alone.
+        apart = number if one.recipe.network.startswith("torchvision:") else None
+        key = one.recipe, one.classes, len(one.images), one.images.size, one.soft_labels is None, apart
         lists = groups.setdefault(key, [[]])
         if len(lists[-1]) == TOGETHER:
             lists.append([])
