@@ -181,8 +181,8 @@ def main() -> None:
         for future in as_completed(running):
             cells[running[future]] = future.result()
             print(*running[future], flush=True)
-    cells = {key: cells[key] for key in sorted(cells)}
-    table = summary(cells)
+        cells = {key: cells[key] for key in sorted(cells)}
+        table = summary(cells, pool)
     for name, found in table.items():
         print(name, {key: value for key, value in found.items() if key != "rates"})
         for key, rate in found["rates"].items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -83,12 +84,12 @@ def _interval(hits: list[int], counts: list[int]) -> tuple[float, float]:
     )
 
 
-def summary(cells: dict[tuple[str, int], Path]) -> dict[str, Any]:
-    """Power and false alarms by data, kind, dose and attack; `any` is the verdict of the required two."""
+def summary(cells: dict[tuple[str, int], Path], pool: Executor) -> dict[str, Any]:
+    """Power and false alarms by data, kind, dose and attack; `required` is the verdict of the required two."""
     table: dict[str, Any] = {}
     for name in dict.fromkeys(name for name, _ in cells):
         mine = {seed: path for (data, seed), path in cells.items() if data == name}
-        answers = [alarms(path, name, seed) for seed, path in mine.items()]
+        answers = list(pool.map(alarms, mine.values(), [name] * len(mine), mine))
         rows: dict[str, Any] = {key: rate([one[key] for one in answers]) for key in answers[0]}
         for key in [key for key in answers[0] if key.startswith("nearest-copy")]:
             other = key.replace("nearest-copy", "density-ratio")
