@@ -439,7 +439,7 @@ def test_other_attacks_throw_other_coins_and_their_order_does_not_matter() -> No
 
 
 @pytest.mark.parametrize("changes", [{"epsilon": float("nan")}, {"epsilon": float("inf")}, {"delta": 1.0}])
-def test_claims_that_are_no_numbers_are_not_compared(changes: dict[str, float]) -> None:
+def test_claims_that_are_no_numbers_are_not_compared(changes: dict[str, Any]) -> None:
     drawn = draw(MEMBERS, ["plain"], 0, 300)
     found = bounds({"a": drawn.inside.astype(float)}, drawn, ["plain"], DELTA, 1)
     assert against_claim(replace(CLAIM, **changes), found).answer == "not comparable"

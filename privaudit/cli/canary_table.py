@@ -45,9 +45,9 @@ def tell(found: Result, path: Path) -> None:
         )
     else:
         typer.echo(f"Epsilon is at least 0, which says nothing, at 95 % for all {found.rows} rows together.")
-        gaussian = max(row.together.if_gaussian or 0.0 for row in found.bounds)
-        if gaussian > 0:
-            typer.echo(f"If Gaussian, it is at least {gaussian:.2f}, at 95 % for all rows together.")
+        at_least = max(row.together.if_gaussian or 0.0 for row in found.bounds)
+        if at_least > 0:
+            typer.echo(f"If Gaussian, it is at least {at_least:.2f}, at 95 % for all rows together.")
     most = max(row.together.largest for row in found.bounds)
     typer.echo(f"This many guesses can show {most:.2f} at most, by the bound for any engine.")
     typer.echo("A low bound is no proof of safety.")
