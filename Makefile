@@ -17,10 +17,10 @@ demo: $(VENV)/.installed
 	$(BIN)/privaudit run --demo --no-fail --out demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .
