@@ -35,13 +35,7 @@ def one(seed: int) -> dict[str, Any]:
 def main() -> None:
     """Run what is missing in the log, then summarise it."""
     done, runs = resplits.finished(one, __doc__, "clean_resplits_all.jsonl", 200)
-    attacks = {
-        name: {
-            verdict: sum(run["attacks"].get(name, {}).get("verdict") == verdict for run in done)
-            for verdict in ("pass", "inconclusive", "fail")
-        }
-        for name in names()
-    }
+    attacks = resplits.verdicts(done, names())
     fails = sum(run["verdict"] == "fail" for run in done)
     results = {"sizes": clean_resplits.SIZES, "runs": len(done), "fail": fails, "attacks": attacks, "raw": done}
     command = f"python -m benchmarks.clean_resplits_all --runs {runs}"

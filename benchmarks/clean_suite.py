@@ -31,7 +31,6 @@ from privaudit.release import Release
 from privaudit.released_statistics import PIXELS, class_statistics
 from privaudit.store import Store
 
-RECIPE = Recipe(network="convnet", epochs=30, batch_size=32, optimizer="adamw", learning_rate=3e-3, crop=2)
 NOT_RUN = ("linkage", "pipeline-shadows")
 
 
@@ -45,7 +44,7 @@ def one(seed: int) -> dict[str, Any]:
     (candidate,) = plan.candidates
     images = candidate.release.images
     classes = int(images.labels.max()) + 1
-    teacher = train(RECIPE, images, classes, seed)
+    teacher = train(Recipe.model_validate(demo.TEACHER), images, classes, seed)
     release = Release(
         images,
         soft_labels=special.softmax(logits(teacher, images), axis=1),
@@ -86,13 +85,7 @@ def one(seed: int) -> dict[str, Any]:
 def main() -> None:
     """Run what is missing in the log, then summarise it."""
     done, runs = resplits.finished(one, __doc__, "clean_suite.jsonl", 40)
-    attacks = {
-        name: {
-            verdict: sum(run["attacks"].get(name, {}).get("verdict") == verdict for run in done)
-            for verdict in ("pass", "inconclusive", "fail")
-        }
-        for name in sorted({name for run in done for name in run["attacks"]})
-    }
+    attacks = resplits.verdicts(done, sorted({name for run in done for name in run["attacks"]}))
     verdicts = dict(Counter(run["verdict"] for run in done))
     results = {"runs": len(done), "verdicts": verdicts, "bar": {"fail": "<= 2"}, "attacks": attacks, "raw": done}
     command = f"python -m benchmarks.clean_suite --runs {runs}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,3 +38,14 @@ def finished(
     missing = sorted(set(range(options.runs)) - {run["seed"] for run in done})
     done += appended(lambda seed, run: run, one, missing, options.log, options.processes)
     return sorted(done, key=lambda run: run["seed"]), options.runs
+
+
+def verdicts(done: Sequence[Mapping[str, Any]], attacks: Iterable[str]) -> dict[str, dict[str, int]]:
+    """How often each of these attacks gave each verdict; a run without it counts for none."""
+    return {
+        name: {
+            verdict: sum(run["attacks"].get(name, {}).get("verdict") == verdict for run in done)
+            for verdict in ("pass", "inconclusive", "fail")
+        }
+        for name in attacks
+    }

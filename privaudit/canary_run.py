@@ -11,22 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.artifacts import lacking, put_artifacts
-from privaudit.attack import Attack, Effort, Sight, holds_release, ranks, uses_backbones
+from privaudit.attack import Attack, Effort, Sight, holds_release, ranks
 from privaudit.canaries import Canaries, draw, fed
 from privaudit.canary_bounds import Bound, ClaimAnswer, against_claim, bounds, groups, headline
-from privaudit.cells import ATTACK, EXPOSE, KEPT
+from privaudit.cells import ATTACK, EXPOSE
 from privaudit.errors import IncompleteError, InputError
 from privaudit.execution import Failure, Task, run
+from privaudit.halves import Means, backbones_for, half, handed
 from privaudit.images import Images
-from privaudit.manifest import result_facts
 from privaudit.piles import put_images
-from privaudit.plan import Announce, settings_of, within
+from privaudit.plan import Announce, within
 from privaudit.plugins import ATTACKS, installed, make_attack
 from privaudit.release import Release
 from privaudit.store import Store
 from privaudit.synthesis import synthesize
 from privaudit.synthesizer import Synthesizer
-from privaudit.weights import stored_backbones
 
 _SHOWN = {Sight.RELEASE, Sight.SOFT_LABELS}
 """What engines publish that attackers of canaries may look at."""
@@ -151,8 +150,14 @@ def _scores(
     """The scores of the canaries by attack, and why others could not be run on these data."""
     pile, released = put_images(store, suspects), put_images(store, release.images)
     own = {} if trial.reference is None else {"reference": put_images(store, trial.reference)}
+    backbones = backbones_for(attacks.values(), trial.weights)
+    means = Means(trial.seed, trial.effort, trial.device, trial.weights, backbones)
+
+    def on_canaries(function: str, attack: Attack, inputs: dict[str, dict[str, str]]) -> Task:
+        return half(function, f"{attack.name} on the canaries", attack, means, inputs)
+
     asked = [
-        _task(trial, attack, EXPOSE, {"release": released | put_artifacts(store, attack, release)})
+        on_canaries(EXPOSE, attack, {"release": released | put_artifacts(store, attack, release)})
         for attack in attacks.values()
     ]
     exposed = {task.key: result for task, result in run(asked, store, 0)}
@@ -163,8 +168,7 @@ def _scores(
         if isinstance(result, Failure):
             failed[name] = result
             continue
-        seen = {part: digest for part, digest in result.arrays.items() if not part.startswith(KEPT)}
-        tasks[name] = _task(trial, attack, ATTACK, {"seen": seen, "suspects": pile, **own})
+        tasks[name] = on_canaries(ATTACK, attack, {"seen": handed(result), "suspects": pile, **own})
     announce("ranking the canaries", 0, len(tasks))
     names = {task.key: name for name, task in tasks.items()}
     scores: dict[str, NDArray[np.float64]] = {}
@@ -184,21 +188,3 @@ def _scores(
             raise error
     refused = {name: f"{name} was not run: {failure.message.rstrip('.')}" for name, failure in failed.items()}
     return {name: scores[name] for name in attacks if name in scores}, refused
-
-
-def _task(trial: Trial, attack: Attack, function: str, inputs: dict[str, dict[str, str]]) -> Task:
-    arguments: dict[str, Any] = {
-        "attack": attack.name,
-        "settings": settings_of(attack),
-        "seed": trial.seed,
-        "effort": trial.effort,
-        "device": trial.device,
-    }
-    kind = type(attack)
-    backbones = stored_backbones(trial.weights) if function == ATTACK and uses_backbones(attack) else {}
-    if backbones:
-        arguments["weights"] = str(trial.weights)
-    facts: dict[str, Any] = {"version": attack.version, "class": f"{kind.__module__}:{kind.__qualname__}"}
-    facts |= result_facts(trial.device)
-    facts |= {"backbones": backbones} if backbones else {}
-    return Task(f"{attack.name} on the canaries", function, arguments, inputs, facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -144,6 +145,15 @@ class Configuration(Settings):
         if not isinstance(attacks, dict):
             return attacks
         return {name: {} if settings is None else settings for name, settings in attacks.items()}
+
+
+def merged_settings(common: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with others over them; what is within a setting of both is merged likewise."""
+    found = dict(common)
+    for key, value in over.items():
+        within = found.get(key)
+        found[key] = merged_settings(within, value) if isinstance(within, dict) and isinstance(value, dict) else value
+    return found
 
 
 def check_name(name: str) -> str:

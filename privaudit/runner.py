@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from privaudit import seeds
 from privaudit.arms import class_counts, like
 from privaudit.artifacts import analogue, grown, lacking, put_artifacts
-from privaudit.attack import Attack, Ranked, ReleaseAttack, holds_release, ranks, trains, uses_backbones
-from privaudit.cells import ATTACK, EXPOSE, KEPT
+from privaudit.attack import Attack, Ranked, ReleaseAttack, holds_release, ranks, trains
+from privaudit.cells import ATTACK, EXPOSE
 from privaudit.evidence import PAIRS, Scores
 from privaudit.execution import Failure, Task, run
 from privaudit.forecast import Speeds, attack_work
-from privaudit.manifest import result_facts
+from privaudit.halves import Means, backbones_for, half, handed
 from privaudit.pairs import pairs
 from privaudit.piles import Pile, put_images, shuffled
-from privaudit.plan import Announce, Candidate, Plan, settings_of
+from privaudit.plan import Announce, Candidate, Plan
 from privaudit.plants import Planting, plan, planted
 from privaudit.plugins import make_attack
 from privaudit.pools import Pools
@@ -30,7 +30,6 @@ from privaudit.release import Release
 from privaudit.siblings import FEWEST, Siblings, lacking_siblings
 from privaudit.statistics.units import unit_scores
 from privaudit.store import Arrays, Entry, Store
-from privaudit.weights import stored_backbones
 
 _SHOWN = {"release": "the candidate", "raw": "the members themselves", "fresh": "images that nobody used"}
 
@@ -84,7 +83,8 @@ class Runner:
         self.attacks = {name: make_attack(name, dict(settings)) for name, settings in plan_.attacks.items()}
         self.shown: dict[str, Release] = {}
         self.reference = put_images(store, pools.reference.images)
-        self.backbones = stored_backbones(plan_.weights)
+        backbones = backbones_for(self.attacks.values(), plan_.weights)
+        self.means = Means(plan_.seed, plan_.effort, plan_.device, plan_.weights, backbones)
         self.ranked: dict[Ranked, Pools | Siblings] = {"suspects": pools}
         if pools.siblings is not None:
             self.ranked["siblings"] = pools.siblings
@@ -152,27 +152,12 @@ class Runner:
         return plan(one_each, n_release, seeds.generator(self.plan.seed, "planting"), self.plan.kinds)
 
     def _task(self, cell: _Cell, function: str, inputs: dict[str, dict[str, str]]) -> Task:
-        attack = self.attacks[cell.attack]
-        looks_through = function == ATTACK and uses_backbones(attack) and self.backbones
-        return Task(
-            f"{cell.attack} on {_SHOWN.get(cell.arm, cell.arm.replace('plants', 'planted members, part'))}",
-            function,
-            {
-                "attack": cell.attack,
-                "settings": settings_of(attack),
-                "seed": self.plan.seed,
-                "effort": self.plan.effort,
-                "device": self.plan.device,
-                # Asked for only where pairs are pictured; stored results without it have another key.
-                **({"nearest": True} if function == ATTACK and self._pictured(cell) else {}),
-                **({"analogue": dict(cell.analogue)} if function == EXPOSE and cell.analogue else {}),
-                **({"weights": str(self.plan.weights)} if looks_through else {}),
-            },
-            inputs,
-            {"version": attack.version, "class": f"{type(attack).__module__}:{type(attack).__qualname__}"}
-            | ({"backbones": self.backbones} if looks_through else {})
-            | result_facts(self.plan.device),
-        )
+        label = f"{cell.attack} on {_SHOWN.get(cell.arm, cell.arm.replace('plants', 'planted members, part'))}"
+        # Asked for only where pairs are pictured; stored results without it have another key.
+        asked: dict[str, Any] = {"nearest": True} if function == ATTACK and self._pictured(cell) else {}
+        if function == EXPOSE and cell.analogue:
+            asked["analogue"] = dict(cell.analogue)
+        return half(function, label, self.attacks[cell.attack], self.means, inputs, asked)
 
     def _pictured(self, cell: _Cell) -> bool:
         attack = self.attacks[cell.attack]
@@ -195,8 +180,7 @@ class Runner:
             if isinstance(shown, Failure):
                 failures[cell.release, cell.attack] = shown
                 continue
-            handed = {name: digest for name, digest in shown.arrays.items() if not name.startswith(KEPT)}
-            inputs = {"seen": handed, "suspects": cell.pile.stored, "reference": self._own(cell)}
+            inputs = {"seen": handed(shown), "suspects": cell.pile.stored, "reference": self._own(cell)}
             task = self._task(cell, ATTACK, inputs)
             if task.key not in tasks:
                 todo.append(task)

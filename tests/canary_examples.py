@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+from audit_examples import random_images
+from installed_examples import install_engine
 from pydantic import Field
 
 from privaudit.attack import Context, Settings
+from privaudit.canaries import KINDS, Canaries
 from privaudit.images import Images, concatenate
 from privaudit.release import PrivacyClaim, Release
 from privaudit.synthesizer import Shard
@@ -42,10 +45,21 @@ class Publisher(Settings):
         return Release(images, soft_labels=soft if self.soft_labels else None, claim=claim if self.claims else None)
 
 
+CLASSES = 3
+MEMBERS = random_images(300, seed=0, classes=CLASSES)
+KIND_NAMES = tuple(KINDS)
+DELTA = 1e-5
+RARE, OFTEN = 1e-6, 0.999
+
+
 def install(folder: Path) -> str:
-    """Write what an installed package leaves for its entry points; returns the PYTHONPATH that finds the engine."""
-    about = folder / "publisher-1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: publisher\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[privaudit.synthesizers]\npublisher = {__name__}:Publisher\n")
-    return f"{folder}:{Path(__file__).parent}"
+    """Make the engine an installed one; returns the PYTHONPATH that finds it."""
+    return install_engine(folder, "publisher", f"{__name__}:Publisher")
+
+
+def by_hand(inside: list[bool], ties: list[int], kinds: list[str] | None = None) -> Canaries:
+    """Canaries whose coins and ties are given."""
+    count = len(inside)
+    images = random_images(count, seed=0)
+    names = np.array(kinds or ["plain"] * count)
+    return Canaries(np.arange(count), names, images, np.array(inside), np.array(ties))

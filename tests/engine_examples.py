@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from installed_examples import install_engine
 from pydantic import Field
 
 from privaudit.attack import Context, Settings
@@ -74,9 +75,5 @@ class Toy(Settings):
 
 
 def install(folder: Path) -> str:
-    """Write what an installed package leaves for its entry points; returns the PYTHONPATH that finds the engine."""
-    about = folder / "toy_engine-1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-engine\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[privaudit.synthesizers]\ntoy = {__name__}:Toy\n")
-    return f"{folder}:{Path(__file__).parent}"
+    """Make the engine an installed one; returns the PYTHONPATH that finds it."""
+    return install_engine(folder, "toy", f"{__name__}:Toy")

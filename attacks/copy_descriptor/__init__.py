@@ -80,12 +80,9 @@ class CopyDescriptor(ReleaseAttack):
             )
         steps = _STEPS[own.effort] if self.steps is None else self.steps
         network, loss = trained_descriptor(own.reference, self.dimensions, steps, own.seed, own.device)
-        mine, released, rows = (
-            described(network, images.pixels, own.device) for images in (own.reference, seen.images, suspects)
-        )
-        backbone = own.weights and backbone_descriptors(
-            own.weights, own.reference, [own.reference, seen.images, suspects], own.device
-        )
+        pictures = [own.reference, seen.images, suspects]
+        backbone = own.weights and backbone_descriptors(own.weights, own.reference, pictures, own.device)
+        mine, released, rows = (described(network, images.pixels, own.device) for images in pictures)
         if backbone:
             mine, released, rows = (
                 torch.nn.functional.normalize(torch.cat(both, 1))

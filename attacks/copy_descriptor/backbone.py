@@ -42,35 +42,45 @@ def backbone_descriptors(weights: Path, own: Images, parts: Sequence[Images], de
     backbones = {name: digest for name, digest in stored_backbones(weights).items() if name in BACKBONES}
     if not backbones:
         return None
+    arguments, facts = {"weights": str(weights), "device": device}, {"version": VERSION, "backbones": backbones}
+    label, task = f"looking at {len(own):,} own images", f"{__name__}:whitening_task"
+    (whitening,) = compute(Call(label, task, arguments, {"own": {"pixels": own.pixels}}, facts))
     calls = [
         Call(
             f"describing {len(part):,} images",
             f"{__name__}:describe_task",
-            {"weights": str(weights), "device": device},
-            {"own": {"pixels": own.pixels}, "images": {"pixels": part.pixels}},
-            {"version": VERSION, "backbones": backbones},
+            arguments,
+            {"whitening": whitening, "images": {"pixels": part.pixels}},
+            facts,
         )
         for part in parts
     ]
     return [torch.from_numpy(np.array(found["rows"])) for found in compute(*calls)]
 
 
-def describe_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
-    """Inputs {'own': pixels, 'images': pixels} to the 'rows' of the images."""
-    backbone = load_backbone(Path(arguments["weights"]))
-    if backbone is None:
-        raise IncompleteError("The weight store has no backbone of LPIPS any more. Add it again (privaudit weights).")
-    network = backbone.network.to(arguments["device"])
-    mine, rows = (_features(network, inputs[name]["pixels"], arguments["device"]) for name in ("own", "images"))
+def whitening_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
+    """Inputs {'own': pixels} to the 'mean' [D] of their features and the 'directions' [D, K], scaled."""
+    mine = _features(arguments, inputs["own"]["pixels"])
     mean = mine.mean((0, 1))
     _, spread, directions = torch.linalg.svd(mine.mean(1) - mean, full_matrices=False)
     kept = min(DIMENSIONS, len(mine) // 2, int((spread > 1e-3 * spread[0]).sum()))
-    both = functional.normalize((rows - mean) @ (directions[:kept].T / spread[:kept]), dim=2)
+    return {"mean": mean.numpy(), "directions": (directions[:kept].T / spread[:kept]).numpy()}
+
+
+def describe_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
+    """Inputs {'whitening': mean and directions, 'images': pixels} to the 'rows' of the images."""
+    mean, directions = (torch.from_numpy(np.array(inputs["whitening"][name])) for name in ("mean", "directions"))
+    rows = _features(arguments, inputs["images"]["pixels"])
+    both = functional.normalize((rows - mean) @ directions, dim=2)
     return {"rows": functional.normalize(both.sum(1)).numpy()}
 
 
-def _features(network: Any, pixels: NDArray[np.uint8], device: str) -> Tensor:
+def _features(arguments: Mapping[str, Any], pixels: NDArray[np.uint8]) -> Tensor:
     """Float32 [N, 2, D]: of the image and of its mirror image."""
+    backbone, device = load_backbone(Path(arguments["weights"])), arguments["device"]
+    if backbone is None:
+        raise IncompleteError("The weight store has no backbone of LPIPS any more. Add it again (privaudit weights).")
+    network: Any = backbone.network.to(device)
     parts = []
     for start in range(0, len(pixels), _ROWS):
         images = as_float(pixels[start : start + _ROWS], device).expand(-1, 3, -1, -1)

@@ -9,6 +9,7 @@ graph, the gradients of the weights and all that is derived from them, are not m
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -68,7 +69,7 @@ def factored_products(rows: Tensor, columns: Tensor, target: Tensor) -> tuple[Te
     return products
 
 
-class _Layer(nn.Module):
+class _Layer(nn.Module, ABC):
     """A layer of constants that remembers what it received and returned."""
 
     received: Tensor
@@ -85,11 +86,13 @@ class _Layer(nn.Module):
         self.returned = self.output(values)
         return self.returned
 
+    @abstractmethod
     def output(self, values: Tensor) -> Tensor:
-        raise NotImplementedError
+        """What the layer makes of its input."""
 
+    @abstractmethod
     def weight_products(self, above: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError
+        """<G, target> and <G, G> over the weights, [V] each."""
 
     def products(self, above: Tensor, targets: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """<G, target> and <G, G> over the layer's parameters, by the gradient above its output, [V] each."""

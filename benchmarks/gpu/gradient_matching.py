@@ -9,7 +9,6 @@ Rounds in turns; the medians count.
 from __future__ import annotations
 
 import argparse
-import copy
 import tempfile
 import time
 from dataclasses import replace
@@ -21,7 +20,7 @@ import torch
 from benchmarks.gradient_matching import OURS, Peer, victims
 from benchmarks.recording import write_result
 from privaudit.attacks.gradient_matching import GradientMatching
-from privaudit.attacks.gradient_matching.gradients import Observed
+from privaudit.attacks.gradient_matching.gradients import Observed, prepared
 from privaudit.attacks.gradient_matching.inverting import Precision, invert
 from privaudit.learning.training import seeded
 
@@ -76,7 +75,7 @@ def main() -> None:
 def on_device(observed: Observed, device: str) -> Observed:
     """The same on a device."""
     gradients = {name: values.to(device) for name, values in observed.gradients.items()}
-    return replace(observed, network=copy.deepcopy(observed.network).to(device), gradients=gradients)
+    return replace(observed, network=prepared(observed.network, "evaluation", device), gradients=gradients)
 
 
 if __name__ == "__main__":

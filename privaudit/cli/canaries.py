@@ -15,7 +15,7 @@ from privaudit.cli import completion, options
 from privaudit.cli.canary_table import tell
 from privaudit.cli.inputs import attack_names
 from privaudit.cli.options import DeviceChoice, EffortChoice
-from privaudit.cli.run import Name, engine_settings
+from privaudit.cli.run import check_new_folder, engine_settings
 from privaudit.cli.terminal import Announcer, errors_as_sentences
 from privaudit.errors import InputError
 
@@ -26,15 +26,7 @@ FILE = "canaries.json"
 
 
 def canaries(
-    engine: Annotated[
-        Name,
-        typer.Argument(
-            metavar="ENGINE",
-            parser=Name,
-            help="The synthesizer (see: privaudit plugins).",
-            autocompletion=completion.engines,
-        ),
-    ],
+    engine: options.Engine,
     members: Annotated[str | None, typer.Option(metavar="DATA", help="The private images.")] = None,
     reference: Annotated[
         str | None,
@@ -46,10 +38,7 @@ def canaries(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where canaries.json goes; must not exist yet.")] = Path(
         "privaudit-canaries"
     ),
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the engine, as in audit.yaml; repeatable."),
-    ] = None,
+    setting: options.EngineSettings = None,
     kinds: Annotated[
         str | None,
         typer.Option(
@@ -106,12 +95,9 @@ def canaries(
         from privaudit.cli.forecast import show_making
         from privaudit.cli.inputs import check_places, find_device, load_parts, sources_of, workers_for
         from privaudit.plugins import make_synthesizer
-        from privaudit.runs import check_writable
 
         data, chosen = _data(demo, members, reference, size, window, root), engine_settings(setting or [])
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise InputError(f"'{out}' exists and is not an empty folder. Choose another --out.")
-        check_writable(out)
+        check_new_folder(out)
         check_places(out, store, sources_of(data), shared=".")
         maker = make_synthesizer(engine, _with_demo(engine, chosen) if demo else chosen)
         named = None if attacks is None else attack_names(attacks)
@@ -192,10 +178,8 @@ def _data(
 
 def _with_demo(engine: str, chosen: dict[str, object]) -> dict[str, object]:
     """The settings of the demo, where it is made by this engine, and over them those that were given."""
+    from privaudit.configuration import merged_settings
     from privaudit.demo import configuration
 
-    found = next((dict(one.settings) for one in configuration().candidates if one.synthesizer == engine), {})
-    for key, value in chosen.items():
-        before = found.get(key)
-        found[key] = before | value if isinstance(before, dict) and isinstance(value, dict) else value
-    return found
+    found = next((one.settings for one in configuration().candidates if one.synthesizer == engine), {})
+    return merged_settings(found, chosen)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from privaudit.cli import completion, options
-from privaudit.cli.run import Name
+from privaudit.cli.options import Name
 from privaudit.cli.terminal import errors_as_sentences
 from privaudit.errors import InputError, suggestion
 from privaudit.terms import EXIT_CODES, IDS, KINDS, TERMS

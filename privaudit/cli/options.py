@@ -28,6 +28,23 @@ class DeviceChoice(StrEnum):
     MPS = "mps"
 
 
+class Name(str):
+    """The name of a plugin; the help shows what this class is called."""
+
+
+Engine = Annotated[
+    Name,
+    typer.Argument(
+        metavar="ENGINE",
+        parser=Name,
+        help="The synthesizer (see: privaudit plugins).",
+        autocompletion=completion.engines,
+    ),
+]
+EngineSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting of the engine, as in audit.yaml; repeatable."),
+]
 Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Where the report goes; made if missing.")]
 Store = Annotated[Path, typer.Option(metavar="FOLDER", help="Where finished work is kept for later runs; private.")]
 Weights = Annotated[

@@ -78,26 +78,11 @@ def run(
         carry_out(found, places)
 
 
-class Name(str):
-    """The name of a plugin; the help shows what this class is called."""
-
-
 def synthesize(
-    engine: Annotated[
-        Name,
-        typer.Argument(
-            metavar="ENGINE",
-            parser=Name,
-            help="The synthesizer (see: privaudit plugins).",
-            autocompletion=completion.engines,
-        ),
-    ],
+    engine: options.Engine,
     members: Annotated[str, typer.Option(metavar="DATA", help="The private images.")],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the candidate goes; must not exist yet.")],
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the engine, as in audit.yaml; repeatable."),
-    ] = None,
+    setting: options.EngineSettings = None,
     effort: Annotated[EffortChoice, typer.Option(help="How much time is spent.")] = EffortChoice.STANDARD,
     seed: options.Seed = 0,
     size: options.Size = None,
@@ -117,11 +102,8 @@ def synthesize(
         from privaudit.cli.forecast import show_making
         from privaudit.cli.inputs import check_places, find_device, load_parts, workers_for
         from privaudit.configuration import Data
-        from privaudit.runs import check_writable
 
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise InputError(f"'{out}' exists and is not an empty folder. Choose another --out.")
-        check_writable(out)
+        check_new_folder(out)
         check_places(out, store, {"members": members}, shared=".")
         from privaudit.plugins import make_synthesizer
 
@@ -162,6 +144,15 @@ def synthesize(
         typer.echo(f"candidate: {out} ({len(release.images):,} images, not audited yet)")
         sources = f"--members {shlex.quote(members)} --controls ... --release {shlex.quote(str(out))}"
         typer.echo(f"next: privaudit audit {sources}")
+
+
+def check_new_folder(out: Path) -> None:
+    """Raises InputError where --out is not a new or empty folder that can be written."""
+    from privaudit.runs import check_writable
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"'{out}' exists and is not an empty folder. Choose another --out.")
+    check_writable(out)
 
 
 def engine_settings(texts: list[str]) -> dict[str, object]:

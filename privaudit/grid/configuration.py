@@ -10,7 +10,15 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from privaudit.attack import Effort, Settings
-from privaudit.configuration import CandidateSource, Configuration, Data, check_name, placed_data, placed_policy
+from privaudit.configuration import (
+    CandidateSource,
+    Configuration,
+    Data,
+    check_name,
+    merged_settings,
+    placed_data,
+    placed_policy,
+)
 from privaudit.errors import InputError
 from privaudit.validation import read_yaml, validated
 
@@ -85,7 +93,7 @@ class Grid(Settings):
         """Engine and all that is set for it; what a line changes goes over what is common."""
         line = dict(self.settings[self.compared_with if name == self.again else name])
         engine = str(line.pop(ENGINE, self.synthesizer))
-        return engine, _merged(self.common, line) if engine == self.synthesizer else line
+        return engine, merged_settings(self.common, line) if engine == self.synthesizer else line
 
     def names(self) -> tuple[str, ...]:
         """All candidates of a seed: the settings, and the repeat of the baseline."""
@@ -111,14 +119,6 @@ class Grid(Settings):
             skip=("similarity",) if self.utility else ("similarity", "utility"),
             utility_seeds=self.utility_seeds,
         )
-
-
-def _merged(common: Mapping[str, Any], line: Mapping[str, Any]) -> dict[str, Any]:
-    found = dict(common)
-    for key, value in line.items():
-        within = found.get(key)
-        found[key] = _merged(within, value) if isinstance(within, dict) and isinstance(value, dict) else value
-    return found
 
 
 def load_grid(path: Path) -> Grid:

@@ -16,7 +16,16 @@ from privaudit.errors import InputError
 from privaudit.learning.augmentation import augment
 from privaudit.learning.networks import Network
 from privaudit.learning.recipe import Training
-from privaudit.learning.training import as_float, autocast, batches, learning_rate, new_network, optimizer_of
+from privaudit.learning.training import (
+    as_float,
+    autocast,
+    batches,
+    check_soft_labels,
+    new_network,
+    optimizer_of,
+    set_learning_rate,
+    steps_per_epoch,
+)
 
 
 def train_together(
@@ -29,7 +38,9 @@ def train_together(
     batches and the changed images that it would have alone, so that they differ by rounding only, which long trainings
     enlarge. Raises InputError where one of them diverges.
     """
-    recipe, steps = trainings[0].recipe, -(-(len(trainings[0].images) - 1) // trainings[0].recipe.batch_size)
+    recipe, steps = trainings[0].recipe, steps_per_epoch(trainings[0].recipe, len(trainings[0].images))
+    for one in trainings:
+        check_soft_labels(one.soft_labels, (len(one.images), one.classes))
     networks = [new_network(recipe, one.images, one.classes, one.seed).to(device).train() for one in trainings]
     parameters, buffers = stack_module_state(networks)
     model = networks[0]
@@ -46,8 +57,7 @@ def train_together(
         drawn = [seeds.generator(one.seed, "training", "batches", epoch) for one in trainings]
         orders = (batches(len(one.images), recipe.batch_size, rng) for one, rng in zip(trainings, drawn, strict=True))
         for number, rows in enumerate(zip(*orders, strict=True)):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, (epoch * steps + number) / (recipe.epochs * steps))
+            set_learning_rate(optimizer, recipe, (epoch * steps + number) / (recipe.epochs * steps))
             images = torch.stack(
                 [
                     augment(as_float(one.images.pixels[mine], device), recipe.crop, recipe.flip, rng)

@@ -106,7 +106,7 @@ def train(
     Raises InputError for too few images or labels out of range.
     """
     architecture_of(recipe, images, classes)
-    _check_soft_labels(soft_labels, (len(images), classes))
+    check_soft_labels(soft_labels, (len(images), classes))
     found = new_network(recipe, images, classes, seed) if network is None else network
     found.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     averaged = None
@@ -115,14 +115,13 @@ def train(
         averaged = AveragedModel(found, multi_avg_fn=average, use_buffers=True)
     optimizer = optimizer_of(recipe, found.parameters())
     state = _State(found, averaged, optimizer, checkpoint)
-    steps = math.ceil((len(images) - 1) / recipe.batch_size)  # a last single image is no step of its own
+    steps = steps_per_epoch(recipe, len(images))
     targets = images.labels if soft_labels is None else soft_labels
     for epoch in range(state.load(), recipe.epochs):
         with seeded(_torch_seed(seed, "epoch", epoch), device):
             rng = seeds.generator(seed, "training", "batches", epoch)
             for number, rows in enumerate(batches(len(images), recipe.batch_size, rng)):
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(recipe, (epoch * steps + number) / (recipe.epochs * steps))
+                set_learning_rate(optimizer, recipe, (epoch * steps + number) / (recipe.epochs * steps))
                 batch = as_float(images.pixels[rows], device)
                 with autocast(device, bfloat16):
                     logits = found(augment(batch, recipe.crop, recipe.flip, rng))
@@ -149,7 +148,8 @@ def train(
     return found.cpu().eval()
 
 
-def _check_soft_labels(soft_labels: NDArray[np.float32] | None, shape: tuple[int, int]) -> None:
+def check_soft_labels(soft_labels: NDArray[np.float32] | None, shape: tuple[int, int]) -> None:
+    """Raises InputError where soft labels are not float32 of this shape."""
     if soft_labels is not None and (soft_labels.shape != shape or soft_labels.dtype != np.float32):
         raise InputError(
             f"Soft labels must be float32 {list(shape)}; found {soft_labels.dtype} {list(soft_labels.shape)}."
@@ -179,6 +179,17 @@ def learning_rate(recipe: Recipe, share: float) -> float:
     if share < _WARMUP:
         return recipe.learning_rate * (share / _WARMUP * 0.9 + 0.1)
     return recipe.learning_rate * (1 + math.cos(math.pi * (share - _WARMUP) / (1 - _WARMUP))) / 2
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, share: float) -> None:
+    """Give the optimiser the learning rate when this share of all steps is done."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(recipe, share)
+
+
+def steps_per_epoch(recipe: Recipe, count: int) -> int:
+    """Steps of one pass over so many images; a last single image is no step of its own."""
+    return math.ceil((count - 1) / recipe.batch_size)
 
 
 def autocast(device: str, bfloat16: bool) -> AbstractContextManager[Any]:

@@ -104,3 +104,12 @@ def assert_one_sentence(done: subprocess.CompletedProcess[str]) -> str:
     assert message.rstrip().endswith((".", "?", "--demo", "--example", "plugins")), message
     assert len(message.splitlines()) == 1 or "\n  - " in message, message
     return message
+
+
+def assert_refused(folder: Path, said: str, *arguments: str) -> None:
+    """A command that stops with one sentence, in which this is said, prints nothing else and makes no folder 'out'."""
+    done = run(folder, *arguments, "--workers", "0")
+    assert done.returncode == 2, done.stderr
+    assert said in assert_one_sentence(done)
+    assert done.stdout == ""
+    assert not (folder / "out").exists()

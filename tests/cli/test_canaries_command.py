@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from canary_examples import install
-from processes import assert_one_sentence, run, write_images, write_small_audit
+from processes import assert_refused, run, write_images, write_small_audit
 
 PLACES = ("canaries", "publisher", "--members", "members.npz", "--attacks", "nearest-copy", "--effort", "quick")
 
@@ -94,8 +94,4 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("case", COMMANDS)
 def test_refused(place: Path, case: str) -> None:
     words, said = COMMANDS[case]
-    done = run(place, "canaries", *words.split(), "--workers", "0")
-    assert done.returncode == 2, done.stderr
-    assert said in assert_one_sentence(done)
-    assert done.stdout == ""
-    assert not (place / "out").exists()
+    assert_refused(place, said, "canaries", *words.split())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import assert_one_sentence, environment, run, start, write_images, write_small_audit
+from processes import assert_one_sentence, assert_refused, environment, run, start, write_images, write_small_audit
 from test_faults import processes_of_group, started, wait_until_gone
 
 TINY = (
@@ -117,11 +117,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize("case", COMMANDS)
 def test_refused(place: Path, case: str) -> None:
     words, said = COMMANDS[case]
-    done = run(place, "synthesize", *words.split(), "--workers", "0")
-    assert done.returncode == 2, done.stderr
-    assert said in assert_one_sentence(done)
-    assert done.stdout == ""
-    assert not (place / "out").exists()
+    assert_refused(place, said, "synthesize", *words.split())
 
 
 def test_a_batch_that_does_not_fit(place: Path) -> None:
