@@ -32,11 +32,13 @@ def one(seed: int) -> dict[str, Any]:
     return audited(seed, ATTACKS)
 
 
-def audited(seed: int, attacks: Mapping[str, Mapping[str, Any]], **options: Any) -> dict[str, Any]:
-    """One clean audit. options: further fields of the plan."""
+def audited(
+    seed: int, attacks: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, int] = SIZES, **options: Any
+) -> dict[str, Any]:
+    """One clean audit. sizes: of the parts, in the order of `SIZES`. options: further fields of the plan."""
     data = resplits.data()
     started = time.perf_counter()
-    parts = cifar10.deal(data, list(SIZES.values()), seeds.generator(seed, "clean re-split"))
+    parts = cifar10.deal(data, list(sizes.values()), seeds.generator(seed, "clean re-split"))
     members, controls, released, fresh, reference = parts
     candidate = Candidate("unseen", Release(released.images), released)
     policy = load_policy("default")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from privaudit.attacks.copy_descriptor.descriptions import described
 from privaudit.calls import Call, compute
 from privaudit.errors import IncompleteError
 from privaudit.images import Images
@@ -45,17 +46,7 @@ def backbone_descriptors(weights: Path, own: Images, parts: Sequence[Images], de
     arguments, facts = {"weights": str(weights), "device": device}, {"version": VERSION, "backbones": backbones}
     label, task = f"looking at {len(own):,} own images", f"{__name__}:whitening_task"
     (whitening,) = compute(Call(label, task, arguments, {"own": {"pixels": own.pixels}}, facts))
-    calls = [
-        Call(
-            f"describing {len(part):,} images",
-            f"{__name__}:describe_task",
-            arguments,
-            {"whitening": whitening, "images": {"pixels": part.pixels}},
-            facts,
-        )
-        for part in parts
-    ]
-    return [torch.from_numpy(np.array(found["rows"])) for found in compute(*calls)]
+    return described(parts, f"{__name__}:describe_task", arguments, {"whitening": whitening}, facts)
 
 
 def whitening_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:

@@ -8,8 +8,8 @@ it may be in the release.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,20 +19,22 @@ from torch.nn import functional
 
 from privaudit import seeds
 from privaudit.attacks.copy_descriptor.augmentation import changed
+from privaudit.attacks.copy_descriptor.descriptions import described
 from privaudit.calls import Call, compute, surroundings
 from privaudit.images import Images
-from privaudit.learning import Network
+from privaudit.learning import Network, bfloat16_pays_here
 from privaudit.learning.contrastive import nt_xent
 from privaudit.learning.networks import Architecture
-from privaudit.learning.training import as_float, channel_moments, seeded
+from privaudit.learning.training import as_float, autocast, channel_moments, seeded
 from privaudit.store import Arrays
 
-VERSION = 1
+VERSION = 2
 """Rises when the same images, steps and seed give another descriptor."""
 
 LARGEST_SIDE = 64
 SMALLEST_SIDE = 8
 _BATCH = 64
+_ROWS_PER_BLOCK = 512
 _LEARNING_RATE = 2e-3
 _TEMPERATURE = 0.1
 
@@ -48,17 +50,55 @@ def prepared(pixels: NDArray[np.uint8], device: str) -> Tensor:
     return functional.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=factor < 1)
 
 
-def trained_descriptor(images: Images, dimensions: int, steps: int, seed: int, device: str) -> tuple[Network, float]:
-    """The descriptor of these images, trained once for all who ask for the same, and its last loss.
+def trained_descriptors(
+    own: Images,
+    parts: Sequence[Images],
+    dimensions: int,
+    steps: int,
+    seed: int,
+    device: str = "cpu",
+    precision: Literal["auto", "float32", "bfloat16"] = "float32",
+) -> tuple[list[Tensor], float]:
+    """Descriptors of the images in each part, rows of length 1, float32 [N, D] on the CPU, each the mean of those of
+    the image and its mirror image; and the last loss of the training.
 
-    The task that asks is started again when it is ready.
+    The network is trained, and each part described, once for all who ask for the same.
     """
-    label = f"training a copy descriptor on {len(images):,} images"
-    arguments = {"steps": steps, "dimensions": dimensions, "seed": seed, "device": device}
-    inputs = {"images": {"pixels": images.pixels}}
-    (arrays,) = compute(Call(label, f"{__name__}:train_task", arguments, inputs, {"version": VERSION}))
+    label, arguments = f"training a copy descriptor on {len(own):,} images", {"device": device}
+    some = prepared(own.pixels[:1], "cpu")
+    architecture = Architecture(
+        name="convnet", channels=int(some.shape[1]), classes=dimensions, side=int(min(some.shape[2:]))
+    )
+    bfloat16 = precision == "bfloat16" or (
+        precision == "auto" and bfloat16_pays_here(architecture, 2 * min(_BATCH, len(own)), device)
+    )
+    training = {
+        "architecture": architecture.model_dump(mode="json"),
+        "steps": steps,
+        "seed": seed,
+        "bfloat16": bfloat16,
+        **arguments,
+    }
+    facts = {"version": VERSION}
+    (arrays,) = compute(Call(label, f"{__name__}:train_task", training, {"images": {"pixels": own.pixels}}, facts))
     weights = {name: value for name, value in arrays.items() if name != "loss"}
-    return Network.from_arrays(weights).to(device), float(arrays["loss"])
+    task = f"{__name__}:describe_task"
+    return described(parts, task, arguments, {"network": weights}, facts), float(arrays["loss"])
+
+
+def describe_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
+    """Inputs {'network': its arrays, 'images': pixels} to the 'rows' of the images."""
+    network, device = Network.from_arrays(inputs["network"]), arguments["device"]
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    pixels = inputs["images"]["pixels"]
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(pixels), _ROWS_PER_BLOCK):
+            images = prepared(pixels[start : start + _ROWS_PER_BLOCK], device)
+            both = torch.cat([images, images.flip(3)]).contiguous(memory_format=torch.channels_last)
+            rows = functional.normalize(network(both))
+            parts.append(functional.normalize(rows[: len(images)] + rows[len(images) :]).cpu())
+    return {"rows": torch.cat(parts).numpy()}
 
 
 def train_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
@@ -66,23 +106,21 @@ def train_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Ar
     pixels, steps, device = inputs["images"]["pixels"], arguments["steps"], arguments["device"]
     rng = seeds.generator(arguments["seed"], "copy descriptor")
     report, count = surroundings().report, min(_BATCH, len(pixels))
-    some = prepared(pixels[:1], "cpu")
     losses = []
     with seeded(int(rng.integers(2**62)), device):
-        architecture = Architecture(
-            name="convnet",
-            channels=int(some.shape[1]),
-            classes=arguments["dimensions"],
-            side=int(min(some.shape[2:])),
-        )
-        network = Network(architecture).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = Network(Architecture.model_validate(arguments["architecture"])).to(
+            device, memory_format=torch.channels_last
+        )  # type: ignore[call-overload]
         network.set_standardisation(*channel_moments(Images(pixels, np.zeros(len(pixels), np.int64))))
         optimizer = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         for step in range(steps):
             batch = prepared(pixels[rng.permutation(len(pixels))[:count]], "cpu")
             second = changed(batch, rng).to(device)
-            rows = functional.normalize(network(torch.cat([batch.to(device), second])))
+            both = torch.cat([batch.to(device), second]).contiguous(memory_format=torch.channels_last)
+            with autocast(device, arguments["bfloat16"]):
+                rows = network(both)
+            rows = functional.normalize(rows.float())
             loss = nt_xent(rows[:count], rows[count:], _TEMPERATURE)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
