@@ -1,13 +1,10 @@
-"""Membership scores with few shadows, canaries through soft labels, and how fast shadows are trained.
+"""Membership scores with few shadows, and how fast shadows are trained.
 
 few-shadows: a pool of images, half of them members by a coin; a target with a coin of its own, outside the shadows; 16
 shadows in pairs of complements, of which 4, 8 and 16 are used. TPR at 1 % FPR of every score with its interval, paired
 differences from Student-t, which images are called exposed again with the next seed, and the largest difference of
-every score from an independent re-computation. soft-labels: 1 % of a teacher's members, and five times as many
-strangers, carry wrong labels; students learn the teacher's answers for its other members, hard or at temperature 1, 4,
-20; how surely do they tell wrongly labelled members from wrongly labelled strangers? speed: shadows in as many
-processes of one thread as there are cores, against one after the other. simulated: TPR at 0.1 % FPR on normal scores
-of unequal variance.
+every score from an independent re-computation. speed: shadows in as many processes of one thread as there are cores,
+against one after the other. simulated: TPR at 0.1 % FPR on normal scores of unequal variance.
 
     python -m benchmarks.membership --log FILE
 """
@@ -24,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from benchmarks.cells import Cell, finished
 from benchmarks.cifar10 import load as load_cifar10
@@ -41,13 +37,10 @@ from privaudit.statistics.moderated import level
 from privaudit.statistics.paired import exposure_change
 from privaudit.statistics.tally import placements, tally
 
-PARTS = ("few-shadows", "soft-labels", "speed")
+PARTS = ("few-shadows", "speed")
 SEEDS = range(5)
 SHADOWS = (4, 8, 16)
 POOL, STEPS = {"cifar10": 4000, "digits": 1000}, 750
-TEACHER = {"cifar10": (2000, 2500), "digits": (600, 1200)}
-"""Members of the teacher (1 % and at least 20 of them are canaries), and steps of it and of its students."""
-KINDS = ("hard", 1, 4, 20)
 
 
 def _dealt(data: str, seed: int, *counts: int) -> list[Images]:
@@ -56,13 +49,13 @@ def _dealt(data: str, seed: int, *counts: int) -> list[Images]:
     return [images.take(rows) for rows in np.split(order[: sum(counts)], np.cumsum(counts)[:-1])]
 
 
-def _confidence(images: Images, pool: Images, steps: int, seed: int, soft: Any = None, threads: int = 1) -> Floats:
+def _confidence(images: Images, pool: Images, steps: int, seed: int, threads: int = 1) -> Floats:
     import torch
 
     from privaudit.learning import logits, train
 
     torch.set_num_threads(threads)
-    network = train(attacker_recipe(images, steps), images, 10, seed, soft_labels=soft)
+    network = train(attacker_recipe(images, steps), images, 10, seed)
     return scores.logit_confidence(logits(network, pool), pool.labels)
 
 
@@ -98,40 +91,6 @@ def few_shadows(data: str, seed: int) -> dict[str, Any]:
     return {"scores": figures, "members": np.flatnonzero(member).tolist()}
 
 
-def soft_labels(data: str, seed: int) -> dict[str, Any]:
-    """A teacher with canaries, and students of its answers for the members that are none."""
-    import torch
-
-    from privaudit.learning import logits, train
-
-    torch.set_num_threads(1)
-    (count, steps), canaries = TEACHER[data], 20
-    canaries = max(canaries, count // 100)
-    members, planted, strangers, reference = _dealt(data, seed, count - canaries, canaries, 5 * canaries, count // 5)
-    rng = seeds.generator(seed, "wrong labels")
-    planted, strangers = (
-        Images(part.pixels, (part.labels + rng.integers(1, 10, len(part))) % 10) for part in (planted, strangers)
-    )
-    pile = Images(
-        np.concatenate([planted.pixels, strangers.pixels]), np.concatenate([planted.labels, strangers.labels])
-    )
-    fed = Images(np.concatenate([members.pixels, planted.pixels]), np.concatenate([members.labels, planted.labels]))
-    teacher = train(attacker_recipe(fed, steps), fed, 10, seed)
-    answers = logits(teacher, members).astype(np.float64)
-    hard = Images(members.pixels, answers.argmax(axis=1).astype(np.int64))
-    expected = _confidence(reference, pile, steps, seed + 2000)
-    found = {"teacher itself": scores.logit_confidence(logits(teacher, pile), pile.labels)}
-    for kind in KINDS:
-        soft = None if kind == "hard" else special.softmax(answers / float(kind), axis=1).astype(np.float32)
-        found[str(kind)] = _confidence(hard, pile, steps, seed + 1000, soft) - expected
-    return {
-        "auc": {
-            kind: auc_estimate(values[:canaries], values[canaries:], "image").model_dump(mode="json")
-            for kind, values in found.items()
-        }
-    }
-
-
 def _one(data: str, seed: int, threads: int) -> float:
     (pool,) = _dealt(data, 0, POOL[data] // 2)
     return float(_confidence(pool, pool.take(slice(0, 10)), STEPS // 2, seed, threads=threads)[0])
@@ -163,7 +122,7 @@ def one(cell: Cell) -> dict[str, Any]:
     data, seed = str(cell["data"]), int(cell["seed"])
     if cell["part"] == "few-shadows":
         return few_shadows(data, seed)
-    return speed(data) if cell["part"] == "speed" else soft_labels(data, seed)
+    return speed(data)
 
 
 def _again(lists: Sequence[tuple[set[int], set[int]]]) -> float | None:
@@ -186,12 +145,6 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "auc": float(np.mean([row["auc"] for row in each])),
             "exposed again": _again(lists),
             "off by": max((row["off by"] for row in each if "off by" in row), default=None),
-        }
-    soft = [row["auc"] for row in rows if row["cell"]["part"] == "soft-labels"]
-    for kind in soft[0] if soft else ():
-        found[f"soft labels, {kind}"] = {
-            "auc": _level([row[kind]["estimate"] for row in soft]),
-            "more than hard labels": _level([row[kind]["estimate"] - row["hard"]["estimate"] for row in soft]),
         }
     for row in rows:
         if row["cell"]["part"] == "speed":

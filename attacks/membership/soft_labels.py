@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy import special
 
 from privaudit.attack import Context, Evidence, ReleaseAttack, Seen, Sight
 from privaudit.attacks.membership.calibration import Score, combined
@@ -24,16 +25,24 @@ from privaudit.learning import trained
 from privaudit.release import Release
 
 
-def targets_of(soft_labels: NDArray[np.float32], labels: NDArray[np.int64], temperature: float) -> NDArray[np.float32]:
+def targets_of(
+    soft_labels: NDArray[np.float32], labels: NDArray[np.int64], temperature: float | None
+) -> NDArray[np.float32]:
     """What a student learns, float32 [N, classes]: the probabilities to the power 1 / temperature, with sum 1.
 
-    Rows of NaN, images without soft labels, get all weight on their label.
+    Without a temperature: the one at which the logits, less the mean of each image's, have a standard deviation of 1,
+    whatever temperature the probabilities were published at. Rows of NaN, images without soft labels, get all weight
+    on their label.
     """
     found = np.zeros(soft_labels.shape)
     hard = ~np.isfinite(soft_labels).all(axis=1)
     found[hard, labels[hard]] = 1.0
-    powers = np.maximum(soft_labels[~hard].astype(np.float64), 0.0) ** (1 / temperature)
-    found[~hard] = powers / powers.sum(axis=1, keepdims=True)
+    given = soft_labels[~hard].astype(np.float64)
+    # No probability is taken for smaller than the smallest published one above 0.
+    logits = np.log(np.maximum(given, given.min(where=given > 0, initial=1.0)))
+    logits -= logits.mean(axis=1, keepdims=True)
+    spread = float(logits.std()) if len(logits) else 0.0
+    found[~hard] = special.softmax(logits / ((spread or 1.0) if temperature is None else temperature), axis=1)
     return found.astype(np.float32)
 
 
@@ -42,12 +51,12 @@ class SoftLabelMembership(ReleaseAttack):
 
     A teacher's probabilities for images that are no members tell what it has memorised of those that are: a student
     that learns from them alone can be sure of images that it never saw (Behrens, Zdeborová 2025, arXiv 2506.14457). The
-    attacker trains students on the release with its soft labels, and scores a suspect by how much surer of its label
-    they are than networks that he compares with.
+    attacker trains students on the release with its soft labels, made even enough that unlikely classes count, and
+    scores a suspect by how much surer of its label they are than networks that he compares with.
     """
 
     name: ClassVar[str] = "soft-label-membership"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     trains: ClassVar[bool] = True
     sees: ClassVar[frozenset[Sight]] = frozenset({Sight.RELEASE, Sight.SOFT_LABELS})
     threat_model: ClassVar[str] = (
@@ -62,9 +71,13 @@ class SoftLabelMembership(ReleaseAttack):
         "which leaves what the soft labels add",
     )
     score: Score = Field("student-t", description="how the two are compared")
-    temperature: float = Field(
-        1.0, gt=0, description="the probabilities are raised to the power 1 / temperature; above 1: more even"
+    temperature: float | None = Field(
+        None,
+        gt=0,
+        description="the probabilities are raised to the power 1 / temperature; above 1: more even; empty: such that "
+        "their logits, less the mean of each image's, have a standard deviation of 1",
     )
+    network: str = Field("mlp", description="the attacker's networks; mlp, for images that are not square: convnet")
     networks: int | None = Field(None, ge=2, description="networks on each side; default by effort: 2, 4, 16")
     steps: int | None = Field(
         None, ge=1, description="steps of each training, in whole epochs; default by effort: 200, 600, 1,500"
@@ -87,12 +100,15 @@ class SoftLabelMembership(ReleaseAttack):
         soft = np.asarray(seen.arrays["soft_labels"], dtype=np.float32)
         classes = max(class_count(release, reference, suspects), soft.shape[1])
         soft = np.pad(soft, ((0, 0), (0, classes - soft.shape[1])))
-        recipe, learned = attacker_recipe(release, spent.steps), targets_of(soft, release.labels, self.temperature)
+        height, width, _ = release.size
+        network = "convnet" if self.network == "mlp" and height != width else self.network
+        recipe = attacker_recipe(release, spent.steps, network)
+        learned = targets_of(soft, release.labels, self.temperature)
         asked = trainings("target", recipe, release, classes, spent.networks, own.seed, learned)
         if self.against == "hard-labels":
             asked += trainings("target", recipe, release, classes, spent.networks, own.seed)
         else:
-            other = attacker_recipe(reference, spent.steps)
+            other = attacker_recipe(reference, spent.steps, network)
             asked += trainings("reference", other, reference, classes, spent.networks, own.seed)
         sure = confidences(trained(asked, device), suspects, device)
         return Evidence(scores=combined(self.score, sure[:, : spent.networks], sure[:, spent.networks :]))

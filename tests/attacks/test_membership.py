@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import engine_examples
 import numpy as np
 import pytest
+from scipy import special
 
 from privaudit import seeds
 from privaudit.artifacts import lacking
@@ -200,6 +202,24 @@ def test_temperature_and_rows_without_soft_labels() -> None:
     soft = np.array([[0.64, 0.36], [np.nan, np.nan]], np.float32)
     found = targets_of(soft, np.array([0, 1]), 2.0)
     np.testing.assert_allclose(found, [[0.8 / 1.4, 0.6 / 1.4], [0.0, 1.0]], rtol=1e-6)
+
+
+def test_without_a_temperature_the_published_one_does_not_matter() -> None:
+    """Logits (2, 1, 0), less their mean 1, have a spread of sqrt(2/3): what is learned is their softmax over it."""
+    logits = np.array([[2.0, 1.0, 0.0]])
+    for temperature in (0.5, 1.0, 20.0):
+        published = special.softmax(logits / temperature, axis=1).astype(np.float32)
+        learned = targets_of(published, np.zeros(1, np.int64), None)
+        np.testing.assert_allclose(learned, special.softmax(logits * math.sqrt(1.5), axis=1), rtol=1e-4)
+
+
+def test_published_zeros_and_even_rows_are_learned_too() -> None:
+    """A zero counts as the smallest probability published, here .2; rows without any difference stay even."""
+    soft = np.array([[0.8, 0.2, 0.0]], np.float32)
+    found = targets_of(soft, np.zeros(1, np.int64), 1.0)
+    np.testing.assert_allclose(found, [[0.8 / 1.2, 0.2 / 1.2, 0.2 / 1.2]], rtol=1e-6)
+    even = np.full((2, 4), 0.25, np.float32)
+    np.testing.assert_allclose(targets_of(even, np.zeros(2, np.int64), None), even)
 
 
 def test_views_keep_the_image_first_and_move_it_as_they_say() -> None:
