@@ -61,7 +61,7 @@ class ModelMemorization(Settings):
     """
 
     name: ClassVar[str] = "model-memorization"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     sees: ClassVar[frozenset[Sight]] = frozenset({Sight.PARAMETERS})
     threat_model: ClassVar[str] = (
         "A network is trained on the release by code that its owner did not write. The network works as promised, but "
@@ -156,11 +156,11 @@ class ModelMemorization(Settings):
         size = height, width, channels
         encoder = self._encoder(size, int(seen.arrays["seed"]), own.effort)
         own.progress("reading", 0.0)
-        images, diagnostics = decoded(encoder, network, count, (tall, wide), size, own.reference)
+        images = decoded(encoder, network, count, (tall, wide), size, own.reference)
         own.progress("reading", 1.0)
         values = count * tall * wide * channels
         capacity = encoder.capacity(network) // (height * width * channels)
-        diagnostics |= {
+        diagnostics = {
             "stored height": tall,
             "stored width": wide,
             "images that fit at full size": capacity,

@@ -51,9 +51,9 @@ class CapacityAbuse:
         right = int((logits(network, inputs).argmax(1) == labels).sum())
         return Carrier(network, {"labels of made-up inputs right": (right, len(labels))})
 
-    def readings(self, network: Network, count: int, reference: Images | None) -> list[NDArray[np.float32]]:
+    def reading(self, network: Network, count: int, reference: Images | None) -> NDArray[np.float32]:
         """The values whose labels the network gives to the made-up inputs."""
         classes = network.architecture.classes
         made = made_up(count * labels_per_value(classes, self.bits), self.size, self.seed)
         found = logits(network, Images(made, np.zeros(len(made), np.int64))).argmax(1)
-        return [grey_values(levels_of(found.astype(np.int64), classes, self.bits), self.bits)]
+        return grey_values(levels_of(found.astype(np.int64), classes, self.bits), self.bits)

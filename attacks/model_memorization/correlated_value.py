@@ -27,7 +27,8 @@ def correlation(weights: Tensor, standardised: Tensor) -> Tensor:
 class CorrelatedValue:
     """Each weight is one pixel, up to an affine map (Song et al. 2017, section 4.2). strength: of the penalty.
 
-    The sign of the correlation is whichever the training finds first: there is a reading for each.
+    The published penalty leaves the sign of the correlation open, so that half of the networks hold negatives. Who
+    writes the training code can as well ask for a positive one, as here.
     """
 
     strength: float
@@ -42,21 +43,17 @@ class CorrelatedValue:
         target = target - target.mean()
         target = target / target.norm().clamp_min(1e-12)
         return Carrier(
-            host.trained(
-                lambda trained: -self.strength * correlation(weight_vector(trained, len(target)), target).abs()
-            )
+            host.trained(lambda trained: -self.strength * correlation(weight_vector(trained, len(target)), target))
         )
 
-    def readings(self, network: Network, count: int, reference: Images | None) -> list[NDArray[np.float32]]:
-        """The weights and their negative, least at 0 and largest at 255, as published; few weights that went astray
-        then decide the contrast of all. With images of the reader's own also both at the mean and spread of these.
+    def reading(self, network: Network, count: int, reference: Images | None) -> NDArray[np.float32]:
+        """The weights, least at 0 and largest at 255, as published; few weights that went astray then decide the
+        contrast of all. With images of the reader's own: at the mean and spread of these.
         """
         weights = weight_vector(network, count).detach().cpu().numpy()
-        found = [stretched(weights), stretched(-weights)]
-        if reference is not None:
-            mean, spread = float(reference.pixels.mean()), float(reference.pixels.std())
-            found += [matched(weights, mean, spread), matched(-weights, mean, spread)]
-        return found
+        if reference is None or not len(reference):
+            return stretched(weights)
+        return matched(weights, float(reference.pixels.mean()), float(reference.pixels.std()))
 
 
 def stretched(weights: NDArray[np.float32]) -> NDArray[np.float32]:

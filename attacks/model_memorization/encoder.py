@@ -77,10 +77,8 @@ class Encoder(Protocol):
     def hide(self, values: NDArray[np.float32], host: Host) -> Carrier:
         """A network that holds the values."""
 
-    def readings(self, network: Network, count: int, reference: Images | None) -> list[NDArray[np.float32]]:
-        """What the first `count` values in a network may be, one reading or several. reference: images of the
-        reader's own.
-        """
+    def reading(self, network: Network, count: int, reference: Images | None) -> NDArray[np.float32]:
+        """The first `count` values in a network. reference: images of the reader's own."""
 
 
 def weight_count(network: Network) -> int:

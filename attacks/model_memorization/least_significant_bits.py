@@ -69,12 +69,12 @@ class LeastSignificantBits:
         torch.nn.utils.vector_to_parameters(torch.from_numpy(vector.astype(np.float32)), network.parameters())
         return Carrier(network)
 
-    def readings(self, network: Network, count: int, reference: Images | None) -> list[NDArray[np.float32]]:
+    def reading(self, network: Network, count: int, reference: Images | None) -> NDArray[np.float32]:
         """The values, exactly as they were quantised."""
         vector = self._parameters(network)
         usable = self._usable(vector)
         bits = read_off(vector[usable], count * self.bits, self._depth(usable, count))
-        return [grey_values(from_bits(bits, self.bits), self.bits)]
+        return grey_values(from_bits(bits, self.bits), self.bits)
 
     def _depth(self, usable: NDArray[np.bool_], count: int) -> int:
         """Bits overwritten in each parameter for so many values."""

@@ -27,7 +27,7 @@ class Repeated:
         """A network that holds all copies."""
         return self.encoder.hide(np.tile(values, self.copies), host)
 
-    def readings(self, network: Network, count: int, reference: Images | None) -> list[NDArray[np.float32]]:
-        """The medians over the copies, for each reading of the encoder."""
-        found = self.encoder.readings(network, count * self.copies, reference)
-        return [np.median(values.reshape(self.copies, count), axis=0).astype(np.float32) for values in found]
+    def reading(self, network: Network, count: int, reference: Images | None) -> NDArray[np.float32]:
+        """The medians over the copies."""
+        values = self.encoder.reading(network, count * self.copies, reference)
+        return np.asarray(np.median(values.reshape(self.copies, count), axis=0), dtype=np.float32)

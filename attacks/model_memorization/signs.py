@@ -50,9 +50,9 @@ class Signs:
         replace_weights(network, torch.where(torch.from_numpy(held), weights, 0 * signs.cpu()))
         return Carrier(network, {"hidden bits right by training": (int(held.sum()), len(bits))})
 
-    def readings(self, network: Network, count: int, reference: Images | None) -> list[NDArray[np.float32]]:
+    def reading(self, network: Network, count: int, reference: Images | None) -> NDArray[np.float32]:
         """The values whose bits the signs are."""
-        return [grey_values(from_bits(self._signs(network, count * self.bits), self.bits), self.bits)]
+        return grey_values(from_bits(self._signs(network, count * self.bits), self.bits), self.bits)
 
     def _signs(self, network: Network, count: int) -> NDArray[np.bool_]:
         # float16 makes zeros of very small weights, but leaves them their sign.

@@ -269,8 +269,7 @@ def test_trained_encoders_on_digits(encoder: Encoder) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False])
-def test_the_sign_of_the_correlation_is_chosen_blindly(known: bool) -> None:
-    """Right with images of the reader's own, and without them, where only the network's sureness decides."""
+def test_correlated_values_are_no_negatives(known: bool) -> None:
     images = load("digits").images
     for seed in range(3):
         attack = ModelMemorization(encoder="correlated-value")
