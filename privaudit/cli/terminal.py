@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import errno
 import os
@@ -31,6 +32,7 @@ TRACEBACK = "PRIVAUDIT_TRACEBACK"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SILENT_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
+_AGAIN_SECONDS = 0.05
 _GO_ON = "What was finished is kept"
 
 
@@ -43,7 +45,8 @@ def say(text: str) -> None:
 def errors_as_sentences() -> Iterator[None]:
     """Turn errors into one message and an exit code; none of them is that of a verdict."""
     try:
-        yield
+        with _no_interrupt_lost():
+            yield
     except (typer.Exit, BrokenPipeError):
         raise
     except PrivauditError as error:
@@ -69,6 +72,32 @@ def errors_as_sentences() -> Iterator[None]:
             f"in your data. {_GO_ON}. Please report it, with what is printed when {TRACEBACK}=1 is set."
         )
         _leave_with(text, NOT_FINISHED)
+
+
+@contextlib.contextmanager
+def _no_interrupt_lost() -> Iterator[None]:
+    """Ctrl-C that comes while a weak reference is cleared, as in every import, is dropped by Python: ask once more."""
+    usual = sys.unraisablehook
+
+    def again(dropped: sys.UnraisableHookArgs) -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            threading.Timer(_AGAIN_SECONDS, _interrupt).start()  # raised here it would be dropped, too
+        else:
+            usual(dropped)
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = usual
+
+
+def _interrupt() -> None:
+    """Ctrl-C for the main thread, which may be waiting."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:  # Windows
+        _thread.interrupt_main()
 
 
 def _leave_with(text: str, code: int) -> None:

@@ -140,6 +140,32 @@ def test_control_c_leaves_the_terminal_clean_and_tells_how_to_go_on(folder: Path
     assert b"Traceback" not in seen.terminal
 
 
+_DROPPED = """
+import sys, time, weakref
+import typer
+from privaudit.cli.terminal import errors_as_sentences
+class Anything: pass
+def interrupted(reference): raise KeyboardInterrupt
+try:
+    with errors_as_sentences():
+        thing = Anything()
+        reference = weakref.ref(thing, interrupted)
+        del thing
+        time.sleep(60)
+        print("went on")
+except typer.Exit as leaving:
+    sys.exit(leaving.exit_code)
+"""
+
+
+def test_an_interrupt_that_python_drops_is_heard() -> None:
+    """Raised where a weak reference is cleared, as the import system does, it would be printed and forgotten."""
+    done = subprocess.run([sys.executable, "-c", _DROPPED], capture_output=True, text=True, check=False, timeout=40)
+    assert done.returncode == 130
+    assert done.stdout == ""
+    assert done.stderr == "interrupted. What was finished is kept; start the same command again to go on.\n"
+
+
 def test_a_run_that_is_asked_to_end_shows_the_cursor(folder: Path) -> None:
     command = (*LONG, "--out", "g", "--store", "of-g")  # a store of its own: nothing is done already
     seen = on_terminal(folder, *command, interrupt_at=b"in all: about", by=signal.SIGTERM)
