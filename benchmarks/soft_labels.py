@@ -80,7 +80,7 @@ def canaries(data: str, network: str, seed: int) -> dict[str, Any]:
         soft = None
         if student != "hard":
             published = special.softmax(answers / (1.0 if student == "evened" else float(student)), axis=1)
-            soft = targets_of(published.astype(np.float32), hard.labels, None if student == "evened" else 1.0)
+            soft = targets_of(published.astype(np.float32), hard.labels, None if student == "evened" else 1.0, 10)
         recipe: Recipe = attacker_recipe(hard, steps, "mlp")
         networks[student] = train(recipe, hard, 10, seed + 1000, soft_labels=soft)
     found = {}

@@ -24,25 +24,29 @@ from privaudit.images import Images
 from privaudit.learning import trained
 from privaudit.release import Release
 
+_LEAST, _MOST_FOR_ZERO = 1e-20, 1e-4
+"""A published zero counts as the smallest probability above it that was published, within these bounds."""
+
 
 def targets_of(
-    soft_labels: NDArray[np.float32], labels: NDArray[np.int64], temperature: float | None
+    soft_labels: NDArray[np.float32], labels: NDArray[np.int64], temperature: float | None, classes: int
 ) -> NDArray[np.float32]:
     """What a student learns, float32 [N, classes]: the probabilities to the power 1 / temperature, with sum 1.
 
     Without a temperature: the one at which the logits, less the mean of each image's, have a standard deviation of 1,
     whatever temperature the probabilities were published at. Rows of NaN, images without soft labels, get all weight
-    on their label.
+    on their label. classes: as many as the published ones or more; the others have no weight.
     """
-    found = np.zeros(soft_labels.shape)
+    found = np.zeros((len(soft_labels), classes))
     hard = ~np.isfinite(soft_labels).all(axis=1)
     found[hard, labels[hard]] = 1.0
     given = soft_labels[~hard].astype(np.float64)
-    # No probability is taken for smaller than the smallest published one above 0.
-    logits = np.log(np.maximum(given, given.min(where=given > 0, initial=1.0)))
+    smallest = np.clip(given.min(where=given > 0, initial=1.0), _LEAST, _MOST_FOR_ZERO)
+    logits = np.log(np.maximum(given, smallest))
     logits -= logits.mean(axis=1, keepdims=True)
     spread = float(logits.std()) if len(logits) else 0.0
-    found[~hard] = special.softmax(logits / ((spread or 1.0) if temperature is None else temperature), axis=1)
+    learned = special.softmax(logits / ((spread or 1.0) if temperature is None else temperature), axis=1)
+    found[~hard, : learned.shape[1]] = learned
     return found.astype(np.float32)
 
 
@@ -99,11 +103,10 @@ class SoftLabelMembership(ReleaseAttack):
         spent = spending(own.effort, self.networks, self.steps)
         soft = np.asarray(seen.arrays["soft_labels"], dtype=np.float32)
         classes = max(class_count(release, reference, suspects), soft.shape[1])
-        soft = np.pad(soft, ((0, 0), (0, classes - soft.shape[1])))
         height, width, _ = release.size
         network = "convnet" if self.network == "mlp" and height != width else self.network
         recipe = attacker_recipe(release, spent.steps, network)
-        learned = targets_of(soft, release.labels, self.temperature)
+        learned = targets_of(soft, release.labels, self.temperature, classes)
         asked = trainings("target", recipe, release, classes, spent.networks, own.seed, learned)
         if self.against == "hard-labels":
             asked += trainings("target", recipe, release, classes, spent.networks, own.seed)

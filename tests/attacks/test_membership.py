@@ -200,8 +200,8 @@ def test_gradient_confidence_is_the_gradient_of_the_last_layer(world: World, tea
 def test_temperature_and_rows_without_soft_labels() -> None:
     """(.64, .36) to the power 1/2 is (.8, .6), over their sum; a row of NaN falls back to its label."""
     soft = np.array([[0.64, 0.36], [np.nan, np.nan]], np.float32)
-    found = targets_of(soft, np.array([0, 1]), 2.0)
-    np.testing.assert_allclose(found, [[0.8 / 1.4, 0.6 / 1.4], [0.0, 1.0]], rtol=1e-6)
+    found = targets_of(soft, np.array([0, 2]), 2.0, 3)
+    np.testing.assert_allclose(found, [[0.8 / 1.4, 0.6 / 1.4, 0.0], [0.0, 0.0, 1.0]], rtol=1e-6)
 
 
 def test_without_a_temperature_the_published_one_does_not_matter() -> None:
@@ -209,17 +209,33 @@ def test_without_a_temperature_the_published_one_does_not_matter() -> None:
     logits = np.array([[2.0, 1.0, 0.0]])
     for temperature in (0.5, 1.0, 20.0):
         published = special.softmax(logits / temperature, axis=1).astype(np.float32)
-        learned = targets_of(published, np.zeros(1, np.int64), None)
+        learned = targets_of(published, np.zeros(1, np.int64), None, 3)
         np.testing.assert_allclose(learned, special.softmax(logits * math.sqrt(1.5), axis=1), rtol=1e-4)
 
 
 def test_published_zeros_and_even_rows_are_learned_too() -> None:
-    """A zero counts as the smallest probability published, here .2; rows without any difference stay even."""
-    soft = np.array([[0.8, 0.2, 0.0]], np.float32)
-    found = targets_of(soft, np.zeros(1, np.int64), 1.0)
-    np.testing.assert_allclose(found, [[0.8 / 1.2, 0.2 / 1.2, 0.2 / 1.2]], rtol=1e-6)
+    """A zero counts as the smallest probability published, here .00005; rows without any difference stay even."""
+    soft = np.array([[0.8, 0.19995, 0.00005, 0.0]], np.float32)
+    found = targets_of(soft, np.zeros(1, np.int64), 1.0, 4)
+    np.testing.assert_allclose(found, soft.clip(0.00005) / 1.00005, rtol=1e-5)
     even = np.full((2, 4), 0.25, np.float32)
-    np.testing.assert_allclose(targets_of(even, np.zeros(2, np.int64), None), even)
+    np.testing.assert_allclose(targets_of(even, np.zeros(2, np.int64), None, 4), even)
+
+
+@pytest.mark.parametrize("published", [np.float16, np.float32, "4 digits", "one-hot"])
+@pytest.mark.parametrize("temperature", [0.25, 1.0, 4.0, 20.0])
+def test_rounded_soft_labels_rank_the_classes_as_published(published: Any, temperature: float) -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (50, 10))
+    soft = special.softmax(logits / temperature, axis=1)
+    if published == "one-hot":
+        soft = np.eye(10)[soft.argmax(axis=1)]
+    else:
+        soft = soft.round(4) if published == "4 digits" else soft.astype(published)
+    found = targets_of(soft.astype(np.float32), np.zeros(50, np.int64), None, 10)
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
+    surest = soft.argmax(axis=1)
+    assert (found[np.arange(50), surest] == found.max(axis=1)).all()
+    assert np.median(found.max(axis=1) / np.median(found, axis=1)) > 2
 
 
 def test_views_keep_the_image_first_and_move_it_as_they_say() -> None:
