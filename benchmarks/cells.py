@@ -11,6 +11,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
+from benchmarks.recording import commit
+
 Cell = Mapping[str, Any]
 Item = TypeVar("Item")
 
@@ -44,13 +46,13 @@ def appended(
 def finished(
     one: Callable[[Cell], dict[str, Any]], cells: Sequence[Cell], log: Path, processes: int
 ) -> list[dict[str, Any]]:
-    """What `one` gives for every cell, in their order, each beside its cell under 'cell'.
+    """What `one` gives for every cell, in their order, each beside its cell under 'cell' and the code's commit then.
 
     one: a function of a module. cells: JSON-able, all different. log: lines of cells that are not asked for stay.
     """
     done = {_key(line["cell"]): line for line in lines_of(log)}
     missing = [cell for cell in cells if _key(cell) not in done]
-    for line in appended(lambda cell, row: {"cell": cell, **row}, one, missing, log, processes):
+    for line in appended(lambda cell, row: {"cell": cell, "commit": commit(), **row}, one, missing, log, processes):
         done[_key(line["cell"])] = line
         print(line, flush=True)
     return [done[_key(cell)] for cell in cells]

@@ -37,7 +37,8 @@ def finished(
     done = lines_of(options.log)
     missing = sorted(set(range(options.runs)) - {run["seed"] for run in done})
     done += appended(lambda seed, run: run, one, missing, options.log, options.processes)
-    return sorted(done, key=lambda run: run["seed"]), options.runs
+    asked = (run for run in done if run["seed"] < options.runs)
+    return sorted(asked, key=lambda run: run["seed"]), options.runs
 
 
 def verdicts(done: Sequence[Mapping[str, Any]], attacks: Iterable[str]) -> dict[str, dict[str, int]]:

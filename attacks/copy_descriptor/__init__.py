@@ -69,7 +69,7 @@ class CopyDescriptor(ReleaseAttack):
             )
         steps = _STEPS[own.effort] if self.steps is None else self.steps
         pictures = [own.reference, seen.images, suspects]
-        (mine, released, rows), loss = trained_descriptors(
+        (mine, released, rows), training = trained_descriptors(
             own.reference, pictures, self.dimensions, steps, own.seed, own.device, self.precision
         )
         backbone = own.weights and backbone_descriptors(own.weights, own.reference, pictures, own.device)
@@ -90,5 +90,5 @@ class CopyDescriptor(ReleaseAttack):
         return Evidence(
             scores=calibrated.double().numpy(),
             nearest=torch.cat(nearest).numpy(),
-            diagnostics={"NT-Xent loss": loss, "descriptor's length": mine.shape[1]},
+            diagnostics={**training, "descriptor's length": mine.shape[1]},
         )

@@ -58,9 +58,9 @@ def trained_descriptors(
     seed: int,
     device: str = "cpu",
     precision: Literal["auto", "float32", "bfloat16"] = "float32",
-) -> tuple[list[Tensor], float]:
+) -> tuple[list[Tensor], dict[str, float]]:
     """Descriptors of the images in each part, rows of length 1, float32 [N, D] on the CPU, each the mean of those of
-    the image and its mirror image; and the last loss of the training.
+    the image and its mirror image; and figures of the training.
 
     The network is trained, and each part described, once for all who ask for the same.
     """
@@ -83,7 +83,8 @@ def trained_descriptors(
     (arrays,) = compute(Call(label, f"{__name__}:train_task", training, {"images": {"pixels": own.pixels}}, facts))
     weights = {name: value for name, value in arrays.items() if name != "loss"}
     task = f"{__name__}:describe_task"
-    return described(parts, task, arguments, {"network": weights}, facts), float(arrays["loss"])
+    rows = described(parts, task, arguments, {"network": weights}, facts)
+    return rows, {"NT-Xent loss": float(arrays["loss"]), "trained in bfloat16": float(bfloat16)}
 
 
 def describe_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
