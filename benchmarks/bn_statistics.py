@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import cifar10
+from benchmarks import shared_data
 from benchmarks.recording import write_result
 from privaudit import seeds
 from privaudit.attack import Context
@@ -68,7 +68,7 @@ def _teacher(part: str, members: Images, seed: int) -> Network:
         return trained([Training(DIGITS_TEACHER, members, 10, seed)], "cpu")[0]
     network = Network(Architecture(name="resnet20", channels=3, classes=10, side=32))
     network.set_standardisation(np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]))
-    return load_body(network, cifar10.SHARED / "weights" / "cifar10-resnet20.safetensors")
+    return load_body(network, shared_data.SHARED / "weights" / "cifar10-resnet20.safetensors")
 
 
 def make(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
@@ -101,7 +101,7 @@ def data(part: str, seed: int) -> tuple[Images, Images, Images]:
     if part == "digits":
         dealt, rest = random_split(load_digits(), [450, 800], rng)[:2]
         return dealt.images, dealt.images, rest.images
-    everything = cifar10.load().images
+    everything = shared_data.load("cifar10").images
     members, test = everything.take(slice(0, 30_000)), everything.take(slice(30_000, None))
     rows = np.concatenate([rng.choice(np.flatnonzero(members.labels == label), 50, False) for label in range(10)])
     return members, members.take(rows), test

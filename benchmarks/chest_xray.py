@@ -18,11 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cifar10 import SHARED
+from benchmarks import shared_data
 from benchmarks.recording import write_result
 from privaudit import seeds
 from privaudit.audit import Candidate, Plan, collect
-from privaudit.data.loading import load
 from privaudit.images import Dataset, Images
 from privaudit.judgement import judge
 from privaudit.policy import load_policy
@@ -57,7 +56,7 @@ def one(seed: int) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(1)
-    data = load(str(SHARED / "data" / "chest_xray.npz"), size=64)
+    data = shared_data.load("chest_xray")
     rng = seeds.generator(seed, "chest x-rays")
     parts = deal_persons(data, rng)
     members, unseen = parts[0], parts[3]

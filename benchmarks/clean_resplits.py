@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cifar10, resplits
+from benchmarks import resplits, shared_data
 from benchmarks.recording import commit, write_result
 from privaudit import seeds
 from privaudit.audit import Candidate, Plan, collect
@@ -38,7 +38,7 @@ def audited(
     """One clean audit. sizes: of the parts, in the order of `SIZES`. options: further fields of the plan."""
     data = resplits.data()
     started = time.perf_counter()
-    parts = cifar10.deal(data, list(sizes.values()), seeds.generator(seed, "clean re-split"))
+    parts = shared_data.deal(data, list(sizes.values()), seeds.generator(seed, "clean re-split"))
     members, controls, released, fresh, reference = parts
     candidate = Candidate("unseen", Release(released.images), released)
     policy = load_policy("default")

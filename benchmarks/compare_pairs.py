@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from benchmarks import cifar10, resplits
+from benchmarks import resplits, shared_data
 from benchmarks.planted_truth import blurred, mirrored
 from benchmarks.recording import commit, write_result
 from privaudit import audit, runner, seeds
@@ -59,7 +59,7 @@ def one(seed: int) -> dict[str, Any]:
     data = resplits.data()
     started = time.perf_counter()
     rng = seeds.generator(seed, "compare pairs")
-    members, controls, first, second, fresh, reference = cifar10.deal(data, list(SIZES.values()), rng)
+    members, controls, first, second, fresh, reference = shared_data.deal(data, list(SIZES.values()), rng)
     made = {
         "clean": first,
         "clean again": second,

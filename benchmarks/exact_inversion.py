@@ -28,8 +28,8 @@ import numpy as np
 import torch
 
 from benchmarks.cells import lines_of
-from benchmarks.cifar10 import load
 from benchmarks.recording import commit, write_result
+from benchmarks.shared_data import load
 from privaudit import seeds
 from privaudit.attack import Context, Seen
 from privaudit.attacks.gradient_matching import GradientMatching, exact, exact_layer, spear, victim
@@ -207,7 +207,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="the smallest cells only; writes no result")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    images = load().images
+    images = load("cifar10").images
     code, done = commit(), {}
     for line in lines_of(arguments.log):
         if line["commit"] == code:

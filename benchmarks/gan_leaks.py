@@ -19,13 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import cifar10
+from benchmarks import shared_data
 from benchmarks.cells import Cell, finished
 from benchmarks.recording import write_result
 from privaudit import plants, seeds
 from privaudit.attack import Context, Seen
 from privaudit.attacks.gan_leaks import GanLeaks
-from privaudit.data.loading import load
 from privaudit.images import Images, concatenate
 from privaudit.release import Release
 
@@ -48,7 +47,7 @@ def one(cell: Cell) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     part, kind, seed = cell["part"], cell["kind"], cell["seed"]
-    images = cifar10.load().images if part == "cifar10" else load("digits").images
+    images = shared_data.load(part).images
     sizes = SIZES[part]
     order = seeds.generator(seed, "gan leaks").permutation(len(images))
     members, controls, reference, strangers = (

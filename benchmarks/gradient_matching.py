@@ -33,7 +33,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from benchmarks import cifar10
+from benchmarks import shared_data
 from benchmarks.cells import lines_of
 from benchmarks.recording import commit, write_result
 from privaudit import seeds
@@ -69,7 +69,7 @@ def convnet(width: int = 32) -> nn.Sequential:
 
 def victims(count: int) -> tuple[Observed, Tensor, Images]:
     """What the attackers see of so many images and one more, their labels, and the images."""
-    data = cifar10.load().images
+    data = shared_data.load("cifar10").images
     images = data.take(seeds.generator(SEED, "gradient matching").permutation(len(data))[: count + 1])
     with seeded(SEED):
         network = Network(Architecture(name="convnet", channels=3, classes=10, side=32))

@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cifar10 import SHARED
+from benchmarks import shared_data
 from benchmarks.recording import write_result
 from privaudit import seeds
 from privaudit.attack import Context, Effort, Seen
-from privaudit.data.loading import load
 from privaudit.images import Dataset, concatenate
 from privaudit.plugins import make_attack
 from privaudit.siblings import one_each
@@ -53,7 +52,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--effort", choices=("quick", "standard", "thorough"), default="standard")
     options = parser.parse_args()
-    data = load(str(SHARED / "data" / "chest_xray.npz"), size=64)
+    data = shared_data.load("chest_xray")
     rows = []
     for seed in range(options.seeds):
         rows.append(one(data, seed, options.effort))

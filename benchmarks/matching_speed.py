@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks import cifar10
+from benchmarks import shared_data
 from benchmarks.recording import write_result
 from privaudit.learning import Architecture, Network
 from privaudit.learning.networks import load_body
@@ -43,7 +43,7 @@ def teacher() -> Network:
     """The shared ResNet-20."""
     network = Network(Architecture(name="resnet20", channels=3, classes=10, side=32))
     network.set_standardisation(np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]))
-    return load_body(network, cifar10.SHARED / "weights" / "cifar10-resnet20.safetensors").requires_grad_(False)
+    return load_body(network, shared_data.SHARED / "weights" / "cifar10-resnet20.safetensors").requires_grad_(False)
 
 
 def plain_loss(network: Network, images: Tensor, labels: Tensor, law: Law) -> Tensor:
@@ -72,7 +72,7 @@ class Loops:
     def __init__(self, device: str, batch: int) -> None:
         self.device = device
         network = teacher()
-        data = cifar10.load().images.take(slice(0, 5000))
+        data = shared_data.load("cifar10").images.take(slice(0, 5000))
         statistics = collect(network, data, 10, device)
         network.to(device)
         labels = torch.full((batch,), 3, device=device)

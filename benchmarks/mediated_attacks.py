@@ -20,16 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import cifar10
+from benchmarks import shared_data
 from benchmarks.cells import lines_of
 from benchmarks.recording import commit, write_result
 from privaudit import seeds
 from privaudit.audit import Candidate, Plan
-from privaudit.data.builtin import load_digits
-from privaudit.data.loading import load
 from privaudit.evidence import AttackFacts
 from privaudit.findings import Case, fresh_checks
-from privaudit.images import Dataset
 from privaudit.pools import make_pools
 from privaudit.release import Release
 from privaudit.runner import Outcome, Runner
@@ -47,10 +44,6 @@ SIZES = {
 }
 
 
-def data(part: str) -> Dataset:
-    return load_digits() if part == "digits" else load(str(cifar10.SHARED / "data" / "mnist" / "train.npz"))
-
-
 def _quiet(what: str, done: int, total: int) -> None:
     pass
 
@@ -58,7 +51,7 @@ def _quiet(what: str, done: int, total: int) -> None:
 def one(part: str, seed: int, arm: str, effort: Any, store: Store, workers: int) -> dict[str, Any]:
     """All three attacks on one arm of one deal."""
     started = time.perf_counter()
-    everything = data(part)
+    everything = shared_data.load(part)
     dealt = random_split(everything, list(SIZES[part].values()), seeds.generator(seed, "mediated attacks"))
     members, controls, fresh, reference, released = dealt
     candidate = Candidate("unseen", Release(released.images), released)

@@ -23,14 +23,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cells import Cell, finished
-from benchmarks.cifar10 import load as load_cifar10
 from benchmarks.membership_scores import online, recomputed, simulated
 from benchmarks.recording import write_result
+from benchmarks.shared_data import deal, load
 from privaudit import seeds
 from privaudit.attacks.membership import scores
 from privaudit.attacks.membership.networks import attacker_recipe
 from privaudit.attacks.membership.scores import Floats, Shadows
-from privaudit.data.loading import load
 from privaudit.images import Images
 from privaudit.statistics.exposure import auc_estimate, tpr_estimate
 from privaudit.statistics.moderated import level
@@ -43,10 +42,10 @@ SHADOWS = (4, 8, 16)
 POOL, STEPS = {"cifar10": 4000, "digits": 1000}, 750
 
 
-def _dealt(data: str, seed: int, *counts: int) -> list[Images]:
-    images = (load_cifar10() if data == "cifar10" else load(data)).images
-    order = seeds.generator(seed, "membership", data).permutation(len(images))
-    return [images.take(rows) for rows in np.split(order[: sum(counts)], np.cumsum(counts)[:-1])]
+def _pool(data: str, count: int) -> Images:
+    """The same images with every seed, so that lists can be compared."""
+    (pool,) = deal(load(data), [count], seeds.generator(0, "membership", data))
+    return pool.images
 
 
 def _confidence(images: Images, pool: Images, steps: int, seed: int, threads: int = 1) -> Floats:
@@ -61,7 +60,7 @@ def _confidence(images: Images, pool: Images, steps: int, seed: int, threads: in
 
 def few_shadows(data: str, seed: int) -> dict[str, Any]:
     """One target and 16 shadows."""
-    (pool,) = _dealt(data, 0, POOL[data])  # the same images with every seed, so that lists can be compared
+    pool = _pool(data, POOL[data])
     rng = seeds.generator(seed, "coins")
     member = rng.random(len(pool)) < 0.5
     halves = [rng.random(len(pool)) < 0.5 for _ in range(max(SHADOWS) // 2)]
@@ -92,7 +91,7 @@ def few_shadows(data: str, seed: int) -> dict[str, Any]:
 
 
 def _one(data: str, seed: int, threads: int) -> float:
-    (pool,) = _dealt(data, 0, POOL[data] // 2)
+    pool = _pool(data, POOL[data] // 2)
     return float(_confidence(pool, pool.take(slice(0, 10)), STEPS // 2, seed, threads=threads)[0])
 
 

@@ -21,13 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import cifar10
+from benchmarks import shared_data
 from benchmarks.cells import Cell, finished
 from benchmarks.recording import write_result
 from privaudit import seeds
 from privaudit.attack import Context, Seen
 from privaudit.attacks.model_memorization import ModelMemorization
-from privaudit.data.loading import load
 from privaudit.images import Images
 from privaudit.release import Release
 
@@ -88,8 +87,7 @@ def one(cell: Cell) -> dict[str, Any]:
     torch.set_num_threads(1)
     seed, settings = cell["seed"], dict(cell["settings"])
     data, count, effort = settings.pop("data", "cifar10"), settings.pop("members", MEMBERS), cell["effort"]
-    path = cifar10.SHARED / "data" / "mnist" / "train.npz"
-    images = load(str(path)).images if data == "mnist" else cifar10.load().images
+    images = shared_data.load(data).images
     order = seeds.generator(seed, "memorization capacity").permutation(len(images))
     members, reference = images.take(order[:count]), images.take(order[count : count + REFERENCE])
     attack = ModelMemorization.model_validate(settings)

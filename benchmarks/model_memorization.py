@@ -17,21 +17,19 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from benchmarks.recording import write_result
+from benchmarks.shared_data import load
 from privaudit import seeds
 from privaudit.attack import Context, Seen
 from privaudit.attacks.model_memorization import ModelMemorization
 from privaudit.closeness import closeness
-from privaudit.data.loading import load
 from privaudit.images import concatenate
 from privaudit.release import Release
 
-MNIST = Path(__file__).parents[1] / ".." / "shared" / "data" / "mnist" / "train.npz"
 SEEDS = range(5)
 SIZES = {"digits": (700, 450), "mnist": (2500, 2000)}
 """Members (and as many controls), and how many of them are released."""
@@ -47,7 +45,7 @@ def one(data: str, encoder: Encoder, seed: int) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     side, released = SIZES[data]
-    images = load(MNIST if data == "mnist" else data).images
+    images = load(data).images
     order = seeds.generator(seed, "deal").permutation(len(images))
     members, controls, reference = (
         images.take(rows) for rows in np.split(order[: 2 * side + REFERENCE], [side, 2 * side])

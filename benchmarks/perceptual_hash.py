@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import cifar10
+from benchmarks import shared_data
 from benchmarks.recording import write_result
 from privaudit import seeds
 from privaudit.attack import Context, ReleaseAttack
-from privaudit.data.loading import load
 from privaudit.images import Images, concatenate
 from privaudit.plants import KINDS, Planting, planted
 from privaudit.plugins import make_attack
@@ -30,19 +29,6 @@ DATA = {"cifar10": 1.0, "mnist": 1.0, "chest_xray": 0.3}
 """Share of the sizes: there are fewer X-rays, and the costs grow with their pixels."""
 PLANTED = 100
 SEEDS = range(2)
-
-
-def dealt(name: str, seed: int) -> list[Images]:
-    """Members, controls, images of the attacker's own, and the release."""
-    if name == "chest_xray":
-        images = load(str(cifar10.SHARED / "data" / "chest_xray.npz"), size=64).images
-    elif name == "mnist":
-        images = load(str(cifar10.SHARED / "data" / "mnist" / "train.npz")).images
-    else:
-        images = cifar10.load().images
-    order = seeds.generator(seed, "perceptual hash", name).permutation(len(images))
-    ends = np.cumsum([int(size * DATA[name]) for size in SIZES.values()])
-    return [images.take(rows) for rows in np.split(order[: ends[-1]], ends[:-1])]
 
 
 def _hashes(images: Images, oriented: bool) -> NDArray[np.float32]:
@@ -77,7 +63,9 @@ def by_attack(release: Images, pile: Images, reference: Images, seed: int) -> ND
 
 def one(name: str, seed: int) -> dict[str, Any]:
     """Share of planted members above 99 % of the strangers, by kind."""
-    members, controls, reference, release = dealt(name, seed)
+    sizes = [int(size * DATA[name]) for size in SIZES.values()]
+    parts = shared_data.deal(shared_data.load(name), sizes, seeds.generator(seed, "perceptual hash", name))
+    members, controls, reference, release = (part.images for part in parts)
     rng, pile, found = seeds.generator(seed, "plants"), concatenate([members, controls]), {}
     for kind in KINDS:
         rows = rng.permutation(len(members))[:PLANTED]

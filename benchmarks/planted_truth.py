@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from benchmarks import cifar10
+from benchmarks import shared_data
 from benchmarks.recording import write_result
 from privaudit import seeds
 from privaudit.audit import Candidate, Plan, collect
@@ -98,7 +98,7 @@ class Setting:
     def __init__(self, data: Dataset, seed: int) -> None:
         self.seed = seed
         self.rng = seeds.generator(seed, "planted truth")
-        parts = cifar10.deal(data, list(SIZES.values()), self.rng)
+        parts = shared_data.deal(data, list(SIZES.values()), self.rng)
         self.members, self.controls, self.unseen, self.fresh, self.reference, self.strangers = parts
 
     def with_copies(self, change: str, share: float) -> tuple[Images, NDArray[np.int64]]:
@@ -243,7 +243,7 @@ def main() -> None:
     parser.add_argument("--part", choices=parts, required=True)
     parser.add_argument("--store", type=Path, default=Path(".privaudit"))
     options = parser.parse_args()
-    results = parts[options.part](cifar10.load(), Store(options.store))
+    results = parts[options.part](shared_data.load("cifar10"), Store(options.store))
     path = write_result(
         f"planted_truth_{options.part}",
         {"sizes": SIZES, "results": results},

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.chest_xray import deal_persons
-from benchmarks.cifar10 import SHARED, deal
-from benchmarks.cifar10 import load as load_cifar10
+from benchmarks.shared_data import SHARED, deal, load
 from privaudit import seeds
-from privaudit.data.loading import load
+from privaudit.data import loading
 from privaudit.images import Dataset, Images, concatenate
 
 SIZES = (3000, 7000, 3000)
@@ -34,12 +33,13 @@ def main() -> None:
     rng = seeds.generator(options.seed, "prepare", options.dataset)
     parts: list[Dataset]
     if options.dataset == "chest_xray":
-        members, controls, fresh, release, reference = deal_persons(load(str(SHARED / "data" / "chest_xray.npz")), rng)
+        members, controls, fresh, release, reference = deal_persons(
+            loading.load(str(SHARED / "data" / "chest_xray.npz")), rng
+        )
         parts = [members, controls, release]
         extra = {"fresh": fresh, "reference": reference}
     else:
-        data = load_cifar10() if options.dataset == "cifar10" else load(str(SHARED / "data" / "mnist" / "train.npz"))
-        parts, extra = deal(data, SIZES, rng), {}
+        parts, extra = deal(load(options.dataset), SIZES, rng), {}
     rows = rng.permutation(len(parts[0]))[: options.leak]
     leaked = Images(parts[0].images.pixels[rows][:, :, ::-1], parts[0].images.labels[rows])
     images = concatenate([parts[2].images, leaked])

@@ -24,13 +24,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import chest_xray, cifar10
+from benchmarks import chest_xray, shared_data
 from benchmarks.recording import RESULTS, write_result
 from benchmarks.red_team_rates import ATTACKS, BAR, PLANTINGS, summary
 from privaudit import seeds
 from privaudit.attack import Context, Effort, ReleaseAttack
 from privaudit.calls import Call, Surroundings, inside
-from privaudit.data.loading import load
 from privaudit.identical import identical_copies
 from privaudit.images import Dataset, Images, concatenate
 from privaudit.plants import KINDS, Planting, planted
@@ -78,7 +77,7 @@ def _digests(call: Call) -> list[str]:
 def _deal(name: str, seed: int) -> _Dealt:
     rng = seeds.generator(seed, "red team", name)
     if name == "chest_xray":
-        data = load(str(cifar10.SHARED / "data" / "chest_xray.npz"), size=64)
+        data = shared_data.load("chest_xray")
         members, controls, fresh, release, reference = chest_xray.deal_persons(data, rng)
         pixels = concatenate([controls.images, fresh.images])
         others = Dataset(
@@ -89,8 +88,8 @@ def _deal(name: str, seed: int) -> _Dealt:
             "others",
         )
         return _Dealt(members, others, reference.images, release.images)
-    data = cifar10.load() if name == "cifar10" else load(str(cifar10.SHARED / "data" / "mnist" / "train.npz"))
-    members, controls, reference, release = cifar10.deal(data, list(SIZES.values()), rng)
+    data = shared_data.load(name)
+    members, controls, reference, release = shared_data.deal(data, list(SIZES.values()), rng)
     return _Dealt(members, controls, reference.images, release.images)
 
 

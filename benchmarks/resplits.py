@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cifar10
+from benchmarks import shared_data
 from benchmarks.cells import appended, lines_of
 from privaudit.images import Dataset
 
@@ -19,7 +19,7 @@ def data() -> Dataset:
     import torch
 
     torch.set_num_threads(1)
-    return cifar10.load()
+    return shared_data.load("cifar10")
 
 
 def finished(

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import cifar10
+from benchmarks import shared_data
 from benchmarks.recording import write_result
 from privaudit import seeds
 from privaudit.audit import Candidate, Plan, collect
@@ -79,9 +79,9 @@ class PeakMemory:
 
 def measure(sizes: dict[str, int], workers: int) -> dict[str, Any]:
     """One audit of these sizes."""
-    data = cifar10.load()
+    data = shared_data.load("cifar10")
     rng = seeds.generator(1, "scale")
-    members, controls = cifar10.deal(data, [sizes["members"], sizes["controls"]], rng)
+    members, controls = shared_data.deal(data, [sizes["members"], sizes["controls"]], rng)
     pairs = rng.integers(0, len(data), (sizes["release"], 2))
     mean = (data.images.pixels[pairs[:, 0]].astype(np.uint16) + data.images.pixels[pairs[:, 1]] + 1) // 2
     images = Images(mean.astype(np.uint8), data.images.labels[pairs[:, 0]])

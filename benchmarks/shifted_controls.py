@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks import cifar10
+from benchmarks import shared_data
 from benchmarks.recording import write_result
 from privaudit import seeds
 from privaudit.audit import Candidate, Plan, collect
@@ -56,9 +56,9 @@ def _shift(data: Dataset, change: Callable[[Pixels], Pixels]) -> Dataset:
 
 def main() -> None:
     """One audit a shift; the fresh and reference images are split off the shifted controls, as a user's would be."""
-    data, policy, results = cifar10.load(), load_policy("default"), dict[str, Any]()
+    data, policy, results = shared_data.load("cifar10"), load_policy("default"), dict[str, Any]()
     for name, change in SHIFTS.items():
-        parts = cifar10.deal(data, SIZES, seeds.generator(0, "shifted controls"))
+        parts = shared_data.deal(data, SIZES, seeds.generator(0, "shifted controls"))
         members, released = parts[0], parts[2]
         controls, fresh, reference = (_shift(parts[place], change) for place in (1, 3, 4))
         plan = Plan(

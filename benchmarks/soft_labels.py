@@ -1,9 +1,9 @@
 """What soft labels tell of a teacher's members: canaries with wrong labels, and members as they are.
 
 canaries: 1 % of a teacher's members, and five times as many strangers, carry wrong labels. A student (mlp) learns the
-teacher's answers for its other members: hard, at temperature 1, 4 or 20, or as soft-label-membership learns those
-published at temperature 1 (evened). How surely do the students tell wrongly labelled members from wrongly labelled
-strangers, none of which they saw?
+teacher's answers for as many other images, the release: hard, at temperature 1, 4 or 20, or as soft-label-membership
+learns those published at temperature 1 (evened). How surely do the students tell wrongly labelled members from wrongly
+labelled strangers, none of which they saw; and how often do they say the wrong label of either?
 
 members: soft-label-membership, quick, against a teacher's members, who are told from other images by its soft labels,
 published at temperature 1, for images that are no members; and the same where the teacher never saw them.
@@ -22,16 +22,14 @@ import numpy as np
 from scipy import special
 
 from benchmarks.cells import Cell, finished
-from benchmarks.cifar10 import SHARED
-from benchmarks.cifar10 import load as load_cifar10
 from benchmarks.recording import write_result
+from benchmarks.shared_data import deal, load
 from privaudit import seeds
 from privaudit.attack import Context
 from privaudit.attacks.membership import SoftLabelMembership, scores
 from privaudit.attacks.membership.networks import attacker_recipe
 from privaudit.attacks.membership.scores import Floats
 from privaudit.attacks.membership.soft_labels import targets_of
-from privaudit.data.loading import load
 from privaudit.images import Images, concatenate
 from privaudit.learning import Network, Recipe, logits, train
 from privaudit.release import Release
@@ -48,9 +46,7 @@ SEEDS = range(3)
 
 
 def _dealt(data: str, seed: int, *counts: int) -> list[Images]:
-    images = (load_cifar10() if data == "cifar10" else load(str(SHARED / "data" / "mnist" / "train.npz"))).images
-    order = seeds.generator(seed, "soft labels", data).permutation(len(images))
-    return [images.take(rows) for rows in np.split(order[: sum(counts)], np.cumsum(counts)[:-1])]
+    return [part.images for part in deal(load(data), counts, seeds.generator(seed, "soft labels", data))]
 
 
 def _teacher(network: str, images: Images, steps: int, seed: int) -> Network:
@@ -66,15 +62,16 @@ def canaries(data: str, network: str, seed: int) -> dict[str, Any]:
     """AUC of the canaries for the teacher and each student, and how often each says their wrong label."""
     steps, count = STEPS[data], MEMBERS[data]
     planted_count = count // 100
-    members, planted, strangers = _dealt(data, seed, count - planted_count, planted_count, 5 * planted_count)
+    sizes = count - planted_count, planted_count, 5 * planted_count, count
+    members, planted, strangers, released = _dealt(data, seed, *sizes)
     rng = seeds.generator(seed, "wrong labels")
     pile = concatenate(
         [Images(part.pixels, (part.labels + rng.integers(1, 10, len(part))) % 10) for part in (planted, strangers)]
     )
     fed = concatenate([members, pile.take(slice(0, planted_count))])
     teacher = _teacher(network, fed, steps, seed)
-    answers = logits(teacher, members).astype(np.float64)
-    hard = Images(members.pixels, answers.argmax(axis=1).astype(np.int64))
+    answers = logits(teacher, released).astype(np.float64)
+    hard = Images(released.pixels, answers.argmax(axis=1).astype(np.int64))
     networks = {"teacher itself": teacher}
     for student in STUDENTS:
         soft = None
@@ -87,8 +84,12 @@ def canaries(data: str, network: str, seed: int) -> dict[str, Any]:
     for name, one in networks.items():
         said = logits(one, pile)
         values = scores.logit_confidence(said, pile.labels)
-        wrong = said[:planted_count].argmax(axis=1) == pile.labels[:planted_count]
-        found[name] = {"auc": _auc(values, planted_count), "says the wrong label": float(wrong.mean())}
+        wrong = said.argmax(axis=1) == pile.labels
+        found[name] = {
+            "auc": _auc(values, planted_count),
+            "says the wrong label": float(wrong[:planted_count].mean()),
+            "says the wrong label of strangers": float(wrong[planted_count:].mean()),
+        }
     return found
 
 
@@ -138,13 +139,16 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             found[", ".join((*key, name))] = {
                 "auc": _level(values),
                 "more than hard labels": _level([value - other for value, other in zip(values, hard, strict=True)]),
-                "says the wrong label": float(np.mean([one[name]["says the wrong label"] for one in each])),
+                **{
+                    kind: float(np.mean([one[name][kind] for one in each]))
+                    for kind in ("says the wrong label", "says the wrong label of strangers")
+                },
             }
     return found
 
 
 def _level(values: Sequence[float]) -> list[float]:
-    return [float(value) for value in level(np.array(values))] if len(values) > 1 else list(values)
+    return list(level(np.array(values)))
 
 
 def main() -> None:

@@ -48,6 +48,9 @@ class Surroundings:
     checkpoint: Path | None = None
     """A file for unfinished work, which the task finds again when it is started again."""
 
+    keeps: bool = False
+    """Whether what is computed is kept, so that it is computed once."""
+
     def compute(self, calls: Sequence[Call]) -> list[Arrays]:
         """The results of the calls, in their order."""
         return [function_named(call.function)(call.arguments, call.inputs) for call in calls]

@@ -69,7 +69,8 @@ class Teacher(Settings):
 
     file: str = Field(description="its weights, a safetensors file")
     architecture: str = Field(
-        description="convnet, resnet18, resnet34, resnet20, resnet56, lenet, mlp, or torchvision:NAME"
+        description="convnet, convnet-groupnorm, resnet18, resnet34, resnet20, resnet56, lenet, mlp, or "
+        "torchvision:NAME"
     )
     trained_on: TrainedOn = Field(
         description="members: on the members alone; other: on neither members nor controls; unknown"

@@ -22,8 +22,8 @@ from privaudit.synthesizer import Shard, Synthesizer
 _FILE = "speeds.json"
 
 REFERENCE: Mapping[str, float] = {
-    "attack nearest-copy quick": 2.0e-10,
-    "attack nearest-copy standard": 2.6e-10,
+    "attack nearest-copy quick": 3.6e-10,
+    "attack nearest-copy standard": 4.4e-10,
     "attack nearest-copy thorough": 4.0e-9,
     "attack copy-descriptor quick": 1.0e-9,
     "attack copy-descriptor standard": 4.0e-9,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
+from privaudit.filters import rounded
 from privaudit.images import Images
 
 PLANTED_UNITS = 100
@@ -63,7 +64,7 @@ def brightened(pixels: Pixels, others: Images, rng: np.random.Generator) -> Pixe
 
 def noisy(pixels: Pixels, others: Images, rng: np.random.Generator) -> Pixels:
     """Gaussian noise of standard deviation 15 levels."""
-    return np.clip(np.rint(pixels + rng.normal(0, 15, pixels.shape)), 0, 255).astype(np.uint8)
+    return rounded(pixels + rng.normal(0, 15, pixels.shape))
 
 
 def blended(pixels: Pixels, others: Images, rng: np.random.Generator) -> Pixels:
@@ -98,8 +99,7 @@ def recoloured(pixels: Pixels, others: Images, rng: np.random.Generator) -> Pixe
     across = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
     turn = np.eye(3) * np.cos(angle) + across * np.sin(angle) + np.outer(axis, axis) * (1 - np.cos(angle))
     gains = rng.uniform(0.8, 1.2, 3)
-    changed: Pixels = np.clip(np.rint(pixels @ turn.T * gains), 0, 255).astype(np.uint8)
-    return changed
+    return rounded(pixels @ turn.T * gains)
 
 
 def mosaic(pixels: Pixels, others: Images, rng: np.random.Generator) -> Pixels:

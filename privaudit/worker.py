@@ -76,6 +76,8 @@ Report = Callable[[str, str, float], None]
 class _WithStore(Surroundings):
     """Those of a task that runs for a store."""
 
+    keeps = True
+
     def __init__(self, task: Task, store: Store, report: Report) -> None:
         self._task, self._store, self._report = task, store, report
         self._reported = 0.0

@@ -14,10 +14,7 @@ from audit_examples import random_images
 from canary_examples import CLASSES, KIND_NAMES, MEMBERS, OFTEN, by_hand
 from scipy import stats
 
-from privaudit.canary_bounds import (
-    bounds,
-    groups,
-)
+from privaudit.canary_bounds import bounds, groups
 from privaudit.canary_record import record
 from privaudit.canary_run import Trial, carry_out, usable_attacks
 from privaudit.cli.completion import KINDS_OF_CANARIES

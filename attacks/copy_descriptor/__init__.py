@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -12,6 +12,7 @@ from privaudit.attacks.copy_descriptor.backbone import backbone_descriptors
 from privaudit.attacks.copy_descriptor.encoder import trained_descriptors
 from privaudit.errors import InputError
 from privaudit.images import Images
+from privaudit.learning import Precision
 
 _FEWEST = 16
 _STEPS: dict[Effort, int] = {"quick": 150, "standard": 1000, "thorough": 6000}
@@ -54,7 +55,7 @@ class CopyDescriptor(ReleaseAttack):
 
     dimensions: int = Field(128, ge=8, description="length of a descriptor")
     steps: int | None = Field(None, ge=1, description="steps of the training; empty: 150, 1,000 or 6,000 by effort")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
+    precision: Precision = Field(
         "auto", description="of the training; auto: bfloat16 where a trial on this machine shows that it pays"
     )
     nearest: int = Field(5, ge=1, description="images of his own by which a similarity is calibrated")

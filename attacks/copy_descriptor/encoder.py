@@ -9,7 +9,7 @@ it may be in the release.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from privaudit.attacks.copy_descriptor.augmentation import changed
 from privaudit.attacks.copy_descriptor.descriptions import described
 from privaudit.calls import Call, compute, surroundings
 from privaudit.images import Images
-from privaudit.learning import Network, bfloat16_pays_here
+from privaudit.learning import Network, Precision, in_bfloat16
 from privaudit.learning.contrastive import nt_xent
 from privaudit.learning.networks import Architecture
 from privaudit.learning.training import as_float, autocast, channel_moments, seeded
@@ -57,7 +57,7 @@ def trained_descriptors(
     steps: int,
     seed: int,
     device: str = "cpu",
-    precision: Literal["auto", "float32", "bfloat16"] = "float32",
+    precision: Precision = "float32",
 ) -> tuple[list[Tensor], dict[str, float]]:
     """Descriptors of the images in each part, rows of length 1, float32 [N, D] on the CPU, each the mean of those of
     the image and its mirror image; and figures of the training.
@@ -69,9 +69,7 @@ def trained_descriptors(
     architecture = Architecture(
         name="convnet", channels=int(some.shape[1]), classes=dimensions, side=int(min(some.shape[2:]))
     )
-    bfloat16 = precision == "bfloat16" or (
-        precision == "auto" and bfloat16_pays_here(architecture, 2 * min(_BATCH, len(own)), device)
-    )
+    bfloat16 = in_bfloat16(precision, architecture, 2 * min(_BATCH, len(own)), device)
     training = {
         "architecture": architecture.model_dump(mode="json"),
         "steps": steps,

@@ -29,13 +29,18 @@ _LEAST, _MOST_FOR_ZERO = 1e-20, 1e-4
 
 
 def targets_of(
-    soft_labels: NDArray[np.float32], labels: NDArray[np.int64], temperature: float | None, classes: int
+    soft_labels: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    temperature: float | None,
+    classes: int,
+    class_means: bool = False,
 ) -> NDArray[np.float32]:
     """What a student learns, float32 [N, classes]: the probabilities to the power 1 / temperature, with sum 1.
 
     Without a temperature: the one at which the logits, less the mean of each image's, have a standard deviation of 1,
     whatever temperature the probabilities were published at. Rows of NaN, images without soft labels, get all weight
-    on their label. classes: as many as the published ones or more; the others have no weight.
+    on their label. classes: as many as the published ones or more; the others have no weight. class_means: each image
+    has the mean logits of its class instead of its own, which tell nothing of single images.
     """
     found = np.zeros((len(soft_labels), classes))
     hard = ~np.isfinite(soft_labels).all(axis=1)
@@ -45,34 +50,39 @@ def targets_of(
     logits = np.log(np.maximum(given, smallest))
     logits -= logits.mean(axis=1, keepdims=True)
     spread = float(logits.std()) if len(logits) else 0.0
+    if class_means:
+        for label in np.unique(labels[~hard]):
+            mine = labels[~hard] == label
+            logits[mine] = logits[mine].mean(axis=0)
     learned = special.softmax(logits / ((spread or 1.0) if temperature is None else temperature), axis=1)
     found[~hard, : learned.shape[1]] = learned
     return found.astype(np.float32)
 
 
 class SoftLabelMembership(ReleaseAttack):
-    """Students of the released images and their soft labels, against networks that never saw either.
+    """Students of the released images and their soft labels, against students of the mean soft label of each class.
 
     A teacher's probabilities for images that are no members tell what it has memorised of those that are: a student
     that learns from them alone can be sure of images that it never saw (Behrens, Zdeborová 2025, arXiv 2506.14457). The
     attacker trains students on the release with its soft labels, made even enough that unlikely classes count, and
-    scores a suspect by how much surer of its label they are than networks that he compares with.
+    scores a suspect by how much surer of its label they are than others that learned the same images with the mean soft
+    label of each image's class. These differ in what the soft labels tell of single images, and in nothing else.
     """
 
     name: ClassVar[str] = "soft-label-membership"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     trains: ClassVar[bool] = True
     sees: ClassVar[frozenset[Sight]] = frozenset({Sight.RELEASE, Sight.SOFT_LABELS})
     threat_model: ClassVar[str] = (
-        "An outsider who holds the released images with their soft labels, and photographs of his own from the same "
-        "source. He trains networks on the soft labels and asks whether they are surer of a candidate photograph than "
-        "networks that never saw them."
+        "An outsider who holds the released images with their soft labels. He trains networks on them and asks whether "
+        "they are surer of a candidate photograph than networks that learned the same images with the mean soft label "
+        "of each class."
     )
 
-    against: Literal["reference", "hard-labels"] = Field(
-        "reference",
-        description="networks to compare with: of the attacker's own images; or of the release with its labels alone, "
-        "which leaves what the soft labels add",
+    against: Literal["class-means", "reference"] = Field(
+        "class-means",
+        description="networks to compare with: of the release, with the mean soft label of each class; or of the "
+        "attacker's own images with their labels, which finds copies in the release, too",
     )
     score: Score = Field("student-t", description="how the two are compared")
     temperature: float | None = Field(
@@ -97,21 +107,23 @@ class SoftLabelMembership(ReleaseAttack):
     def attack(self, seen: Seen, suspects: Images, own: Context) -> Evidence:
         """Score: the mean over the students; see `scores`.
 
-        Raises InputError where the attacker has too few images of his own, or the release too few to train on.
+        Raises InputError where the release has too few images to train on, and, for `against: reference`, the attacker
+        too few of his own.
         """
-        release, reference, device = seen.images, own.own_images(self.name, TO_COMPARE), own.device
+        release, device = seen.images, own.device
+        other = own.own_images(self.name, TO_COMPARE) if self.against == "reference" else release
         spent = spending(own.effort, self.networks, self.steps)
         soft = np.asarray(seen.arrays["soft_labels"], dtype=np.float32)
-        classes = max(class_count(release, reference, suspects), soft.shape[1])
+        classes = max(class_count(release, other, suspects), soft.shape[1])
         height, width, _ = release.size
         network = "convnet" if self.network == "mlp" and height != width else self.network
         recipe = attacker_recipe(release, spent.steps, network)
         learned = targets_of(soft, release.labels, self.temperature, classes)
         asked = trainings("target", recipe, release, classes, spent.networks, own.seed, learned)
-        if self.against == "hard-labels":
-            asked += trainings("target", recipe, release, classes, spent.networks, own.seed)
-        else:
-            other = attacker_recipe(reference, spent.steps, network)
-            asked += trainings("reference", other, reference, classes, spent.networks, own.seed)
+        means = None
+        if self.against == "class-means":
+            means = targets_of(soft, release.labels, self.temperature, classes, class_means=True)
+        other_recipe = attacker_recipe(other, spent.steps, network)
+        asked += trainings("reference", other_recipe, other, classes, spent.networks, own.seed, means)
         sure = confidences(trained(asked, device), suspects, device)
         return Evidence(scores=combined(self.score, sure[:, : spent.networks], sure[:, spent.networks :]))

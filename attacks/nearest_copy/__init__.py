@@ -13,33 +13,22 @@ from pydantic import Field
 from privaudit.attack import Context, Evidence, ReleaseAttack, Seen
 from privaudit.attacks.nearest_copy import blocks, sources, whole_image
 from privaudit.attacks.nearest_copy.detail import detail
+from privaudit.attacks.nearest_copy.filters import filtered
+from privaudit.attacks.nearest_copy.histograms import histograms
+from privaudit.attacks.nearest_copy.low_frequencies import low_frequencies
+from privaudit.attacks.nearest_copy.signs import magnitude
+from privaudit.attacks.nearest_copy.surprise import surprise
 from privaudit.attacks.nearest_copy.views import turned_views, upright_views
 from privaudit.images import Images
 
 _Finder = Callable[[NDArray[np.uint8]], NDArray[np.int64]]
 """From suspects to the released images that their blocks come from."""
 
-_WHOLE_SLOPES = (0.1, 0.1, 0.1, 0.02)
+_WHOLE_SLOPES = (0.1, 0.1, 0.1, 0.02, 0.1, 0.1, 0.02, 0.1)
 """Smallest mean excesses of the measures of whole images, see `surprise`."""
 
 _LOOKED_UP = 256
 """The surest suspects whose blocks are traced to a released image; for the others it would cost too much."""
-
-
-def surprise(values: NDArray[np.float64], reference: NDArray[np.float64], smallest_slope: float) -> NDArray[np.float64]:
-    """-log of the share of reference values at or above each value; an exponential tail beyond their top tenth.
-
-    smallest_slope: the mean excess over that point is never taken for smaller (most reference values may be equal).
-    """
-    ordered = np.sort(reference)
-    count = len(ordered)
-    tail = min(count, max(10, count // 10))
-    start = ordered[count - tail]
-    excess = ordered[count - tail :] - start
-    slope = max(float(excess.mean()), smallest_slope)
-    at_or_above = count - np.searchsorted(ordered, values, side="left")
-    body = -np.log((at_or_above + 1) / (count + 1))
-    return np.where(values > start, -np.log((tail + 1) / (count + 1)) + (values - start) / slope, body)
 
 
 class NearestCopy(ReleaseAttack):
@@ -47,18 +36,21 @@ class NearestCopy(ReleaseAttack):
 
     The attacker holds the released images and a few images of his own from the same source (`reference`). For each
     suspect he takes several measures of closeness: the best correlation with any released image over crops, shifts,
-    mirror images and turns, of pixels and of whitened thumbnails, blind to brightness and contrast; and the share of
-    the suspect found in blocks of each size, exactly and nearly. He turns each measure into a surprise by its law among
+    mirror images and turns, of pixels and of whitened thumbnails, blind to brightness and contrast; the distance to it
+    after the blur, or in the coarse pixels, that all released images seem to have; the same correlation of how far
+    pixels are from mid-grey, which flipped signs leave alone; and the share of the suspect found in blocks of each
+    size, exactly and nearly. He turns each measure into a surprise by its law among
     his own images and believes the largest one. Without images of his own he takes the pile of suspects for that law,
     which costs power when many are leaked.
     """
 
     name: ClassVar[str] = "nearest-copy"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 4
     threat_model: ClassVar[str] = (
         "An outsider who holds the released images and a pile of candidate photographs. He looks for each photograph, "
-        "whole or in pieces, mirrored, turned, cropped, shifted, recompressed, recoloured or mixed with another, among "
-        "the released images, and judges what is too close by photographs of his own that were never used."
+        "whole or in pieces, mirrored, turned, cropped, shifted, recompressed, recoloured, blurred, made coarse or "
+        "mixed with others, among the released images, and judges what is too close by photographs of his own that "
+        "were never used."
     )
 
     block_sizes: tuple[int, ...] = Field((4, 8, 16), description="sides of the blocks looked for, in pixels")
@@ -72,7 +64,13 @@ class NearestCopy(ReleaseAttack):
         upright = whole_image.closeness(pile, release, reference, upright_views(thorough), thorough)
         turned = whole_image.closeness(pile, release, reference, turned_views(own.effort), thorough)
         in_detail = detail(pile, release, reference, (upright.aligned, turned.aligned))
-        whole = [upright.thumbnails, upright.pixels, turned.thumbnails, in_detail]
+        whole = [
+            *(upright.thumbnails, upright.pixels, turned.thumbnails, in_detail),
+            filtered(pile, release, reference),
+            low_frequencies(pile, release, reference),
+            magnitude(pile, release, reference),
+            histograms(pile, release),
+        ]
         measures = [(measure.values, slope) for measure, slope in zip(whole, _WHOLE_SLOPES, strict=True)]
         finders: list[_Finder] = []
         own.progress("whole images", 0.5)

@@ -8,6 +8,7 @@ of its fine structure, which is more than any stranger shares.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -51,6 +52,31 @@ def projection(view: View, size: tuple[int, int], side: int) -> torch.Tensor:
     pooled = functional.adaptive_avg_pool2d(basis, (rows, columns))[:, 0]
     found: torch.Tensor = (cosines(rows) @ pooled @ cosines(columns).T).flatten(1)[:, 1:]
     return found
+
+
+def components(pixels: NDArray[np.uint8], side: int = SEARCH_SIDE) -> torch.Tensor:
+    """The lowest cosine components of each channel at the search's size, float32 [N, C, side, side] or less."""
+    height, width = search_size((pixels.shape[1], pixels.shape[2]))
+    rows, columns = cosines(height)[:side], cosines(width)[:side]
+    return torch.cat([rows @ resized(as_floats(part), (height, width)) @ columns.T for part in some(pixels)])
+
+
+def spread(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Median of each column, and the standard deviation that its median deviation stands for: a few others, however
+    far away, hardly move them.
+    """
+    middle = values.median(0).values
+    return middle, 1.4826 * (values - middle).abs().median(0).values
+
+
+def flips(values: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Components [N, C, rows, columns] of the images flipped in both directions, and of square ones transposed too."""
+    signs = [(-1.0) ** torch.arange(count) for count in values.shape[2:]]
+    turned = (values, values.transpose(2, 3)) if values.shape[2] == values.shape[3] else (values,)
+    for one in turned:
+        for down in (torch.ones_like(signs[0]), signs[0]):
+            for across in (torch.ones_like(signs[1]), signs[1]):
+                yield one * down[:, None] * across
 
 
 def planes(images: torch.Tensor) -> torch.Tensor:

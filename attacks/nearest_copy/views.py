@@ -31,6 +31,11 @@ class View:
     degrees: float = 0.0
 
     @property
+    def black(self) -> bool:
+        """Whether places outside of the image are seen, which most programs leave black."""
+        return self.degrees != 0 or self.side > 1
+
+    @property
     def parameters(self) -> tuple[float, float, float, float]:
         """What the refinement varies: side, centre to the right and down in half sides, degrees."""
         return self.side, self.right * (1 - self.side), self.down * (1 - self.side), self.degrees
@@ -45,21 +50,22 @@ def upright_views(fine: bool) -> list[View]:
 
 
 def turned_views(effort: Effort) -> list[View]:
-    """Quarter turns, and turns of up to 15 degrees to both sides; with more effort finer, and mirrored too."""
-    degrees: dict[Effort, tuple[float, ...]] = {
-        "quick": (6.0, 13.0),
-        "standard": (5.0, 10.0, 15.0),
-        "thorough": (2.5, 5.0, 7.5, 10.0, 12.5, 15.0),
-    }
+    """Quarter turns, mirrored and not, turns of up to 45 degrees to both sides, a crop of a half at five places, and
+    the image at half its size in a black frame; with more effort turns are finer, and mirrored too.
+    """
+    steps: dict[Effort, tuple[float, int]] = {"quick": (45 / 7, 7), "standard": (5.0, 9), "thorough": (2.5, 18)}
+    step, count = steps[effort]
     mirroring = (False,) if effort == "quick" else (False, True)
     return [
         *(
-            View(mirrored=mirrored, degrees=sign * turn)
-            for turn in degrees[effort]
+            View(mirrored=mirrored, degrees=sign * step * number)
+            for number in range(1, count + 1)
             for sign in (-1, 1)
             for mirrored in mirroring
         ),
-        *(View(mirrored=mirrored, quarters=quarters) for quarters in (1, 2, 3) for mirrored in mirroring),
+        *(View(mirrored=mirrored, quarters=quarters) for quarters in (1, 2, 3) for mirrored in (False, True)),
+        *(View(0.5, down, right) for down, right in ((0.0, 0.0), *product((-1.0, 1.0), repeat=2))),
+        View(2.0),
     ]
 
 
@@ -106,7 +112,7 @@ def seen(images: torch.Tensor, maps: torch.Tensor, black: bool = False) -> torch
 def through(view: View, images: torch.Tensor) -> torch.Tensor:
     """All images [N, C, H, W] through one view."""
     size = (int(images.shape[2]), int(images.shape[3]))
-    return seen(images, affine([view], torch.tensor([view.parameters]), size), view.degrees != 0)
+    return seen(images, affine([view], torch.tensor([view.parameters]), size), view.black)
 
 
 def resized(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

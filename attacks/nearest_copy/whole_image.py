@@ -72,7 +72,7 @@ def _standardised(images: torch.Tensor) -> torch.Tensor:
 
 def best_products(rows: torch.Tensor, others: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Largest product of each row with any other row, float32 [N], and which."""
-    value = torch.full((len(rows),), -2.0)
+    value = torch.full((len(rows),), -torch.inf)
     found = torch.zeros(len(rows), dtype=torch.int64)
     for number, block in enumerate(torch.split(others, _RELEASED_PER_BLOCK)):
         for part in torch.split(torch.arange(len(rows)), _ROWS_PER_PRODUCT):
@@ -137,7 +137,7 @@ def closeness(
             improved = start + part[better]
             best[improved], best_view[improved], best_row[improved] = value[better], column, matched[better]
     top = best.topk(max(1, round((0.5 if fine else _REFINED_SHARE) * count))).indices
-    turning, all_maps = any(view.degrees for view in searched), []
+    turning, all_maps = any(view.black for view in searched), []
     for part in torch.split(top, IMAGES_PER_BLOCK):
         found_with = [searched[int(column)] for column in best_view[part]]
         suspects, rows = as_floats(pile[part.numpy()]), best_row[part]

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import torch
 
-from benchmarks import cifar10
+from benchmarks import shared_data
 from benchmarks.recording import write_result
 from privaudit import seeds
 from privaudit.attacks.membership.networks import attacker_recipe
@@ -53,7 +53,7 @@ def main() -> None:
     if not torch.cuda.is_available():
         print("skipped: this machine has no CUDA device")
         return
-    images = cifar10.load().images
+    images = shared_data.load("cifar10").images
     order = seeds.generator(0, "gpu shadows").permutation(len(images))
     pool, test = images.take(order[:POOL]), images.take(order[POOL : POOL + TEST])
     found = measure("cuda", pool, test, SHADOWS, STEPS)

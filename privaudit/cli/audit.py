@@ -63,7 +63,8 @@ def audit(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="The teacher's kind: convnet, resnet18, resnet34, resnet20, resnet56, lenet, mlp, torchvision:NAME.",
+            help="The teacher's kind: convnet, convnet-groupnorm, resnet18, resnet34, resnet20, resnet56, lenet, mlp, "
+            "torchvision:NAME.",
         ),
     ] = None,
     trained_on: Annotated[

@@ -2,18 +2,19 @@
 
 from privaudit.learning.networks import Architecture, Network
 from privaudit.learning.prediction import accuracy, features, logits
-from privaudit.learning.recipe import Recipe, Training
+from privaudit.learning.recipe import Precision, Recipe, Training
 from privaudit.learning.training import train
-from privaudit.learning.trainings import bfloat16_pays_here, trained
+from privaudit.learning.trainings import in_bfloat16, trained
 
 __all__ = [
     "Architecture",
     "Network",
+    "Precision",
     "Recipe",
     "Training",
     "accuracy",
-    "bfloat16_pays_here",
     "features",
+    "in_bfloat16",
     "logits",
     "train",
     "trained",

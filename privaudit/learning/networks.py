@@ -23,7 +23,10 @@ TORCHVISION = "torchvision:"
 SQUARE = {"lenet": LeNet, "mlp": MLP}
 """Bodies for square images only."""
 
-NAMES = ("convnet", *SQUARE, *RESIDUAL)
+GROUPNORM = "convnet-groupnorm"
+_GROUPS = 8
+
+NAMES = ("convnet", GROUPNORM, *SQUARE, *RESIDUAL)
 SIDES = (8, 1024)
 _METADATA = "privaudit network"
 
@@ -31,12 +34,15 @@ _METADATA = "privaudit network"
 class Architecture(Settings):
     """What a network is before it has weights.
 
-    name: 'convnet'; 'resnet18', 'resnet34' (CIFAR stem); 'resnet20', 'resnet56' (CIFAR, option A); 'lenet', 'mlp'
-    (no BatchNorm, square images only); 'torchvision:NAME', any classifier of torchvision, for three channels (grey is
-    repeated).
+    name: 'convnet', and the same with GroupNorm, 'convnet-groupnorm'; 'resnet18', 'resnet34' (CIFAR stem); 'resnet20',
+    'resnet56' (CIFAR, option A); 'lenet', 'mlp' (no BatchNorm, square images only); 'torchvision:NAME', any classifier
+    of torchvision, for three channels (grey is repeated).
     """
 
-    name: str = Field(description="convnet, resnet18, resnet34, resnet20, resnet56, lenet, mlp, or torchvision:NAME")
+    name: str = Field(
+        description="convnet, convnet-groupnorm, resnet18, resnet34, resnet20, resnet56, lenet, mlp, or "
+        "torchvision:NAME"
+    )
     channels: Literal[1, 3] = Field(description="channels of the images")
     classes: int = Field(ge=1, description="number of classes")
     side: int = Field(ge=SIDES[0], le=SIDES[1], description="smaller side of the images in pixels")
@@ -48,6 +54,8 @@ class Architecture(Settings):
         """
         if self.name == "convnet":
             return ConvNet(self.channels, self.classes, self.side)
+        if self.name == GROUPNORM:
+            return ConvNet(self.channels, self.classes, self.side, groups=_GROUPS)
         if self.name in SQUARE:
             return SQUARE[self.name](self.channels, self.classes, self.side)
         if self.name in RESIDUAL:

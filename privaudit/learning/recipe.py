@@ -12,6 +12,8 @@ from pydantic import Field
 from privaudit.attack import Settings
 from privaudit.images import Images
 
+Precision = Literal["auto", "float32", "bfloat16"]
+
 
 class Recipe(Settings):
     """Everything that decides a training, beside the images and the seed.
@@ -20,7 +22,9 @@ class Recipe(Settings):
     """
 
     network: str = Field(
-        "convnet", description="convnet, resnet18, resnet34, resnet20, resnet56, lenet, mlp, or torchvision:NAME"
+        "convnet",
+        description="convnet, convnet-groupnorm, resnet18, resnet34, resnet20, resnet56, lenet, mlp, or "
+        "torchvision:NAME",
     )
     epochs: int = Field(30, ge=1, description="passes over the images")
     batch_size: int = Field(128, ge=2, description="images per step; a rest of one image joins the batch before it")
@@ -31,9 +35,7 @@ class Recipe(Settings):
     flip: bool = Field(False, description="mirror half of the images in every epoch")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label spread over all classes")
     ema: float | None = Field(None, gt=0, lt=1, description="decay per step of the moving average that is kept")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: bfloat16 where a trial on this machine shows that it pays"
-    )
+    precision: Precision = Field("auto", description="auto: bfloat16 where a trial on this machine shows that it pays")
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -22,12 +20,11 @@ from privaudit.attack import Progress, no_progress
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning.augmentation import augment
+from privaudit.learning.checkpoint import Checkpoint
 from privaudit.learning.networks import SIDES, Architecture, Network
 from privaudit.learning.recipe import Recipe
-from privaudit.store import atomic_file
 
 _WARMUP = 0.05
-_HASH_BYTES = 16
 
 
 def channel_moments(images: Images) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -100,7 +97,7 @@ def train(
     """Train from scratch (or go on from `network`, which is changed) and return it in evaluation mode, on the CPU.
 
     soft_labels: [N, classes] probabilities to learn instead of the labels. bfloat16: matrix products in bfloat16.
-    checkpoint: a file that is written after every epoch and read at the start, so that a killed training goes on with
+    checkpoint: a file that is written from time to time and read at the start, so that a killed training goes on with
     the same bits; removed at the end. penalty: a scalar of the network being trained, added to the loss of every step
     in float32; a function of its parameters alone, so that a training that goes on finds what it left.
     Raises InputError for too few images or labels out of range.
@@ -114,7 +111,7 @@ def train(
         average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
         averaged = AveragedModel(found, multi_avg_fn=average, use_buffers=True)
     optimizer = optimizer_of(recipe, found.parameters())
-    state = _State(found, averaged, optimizer, checkpoint)
+    state = Checkpoint(checkpoint, found, averaged, optimizer)
     steps = steps_per_epoch(recipe, len(images))
     targets = images.labels if soft_labels is None else soft_labels
     for epoch in range(state.load(), recipe.epochs):
@@ -206,53 +203,3 @@ def optimizer_of(recipe: Recipe, parameters: Iterable[Tensor], stacked: bool = F
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.learning_rate)
     return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
-
-
-def _hash(content: bytes | memoryview) -> bytes:
-    return hashlib.blake2b(content, digest_size=_HASH_BYTES).digest()
-
-
-class _State:
-    """What a killed training needs to go on: weights, average, momenta, epochs done. The file starts with a hash."""
-
-    def __init__(
-        self, network: Network, averaged: AveragedModel | None, optimizer: torch.optim.Optimizer, path: Path | None
-    ) -> None:
-        self.network, self.averaged, self.optimizer, self.path = network, averaged, optimizer, path
-
-    def _parts(self) -> dict[str, Callable[[], Any]]:
-        parts: dict[str, Callable[[], Any]] = {
-            "network": self.network.state_dict,
-            "optimizer": self.optimizer.state_dict,
-        }
-        return parts | ({} if self.averaged is None else {"averaged": self.averaged.state_dict})
-
-    def save(self, epochs: int) -> None:
-        if self.path is None:
-            return
-        content = io.BytesIO()
-        torch.save({"epochs": epochs, **{name: part() for name, part in self._parts().items()}}, content)
-        with atomic_file(self.path) as partial, partial.open("wb") as file:
-            file.write(_hash(content.getbuffer()))
-            file.write(content.getbuffer())
-
-    def load(self) -> int:
-        """Epochs that are done already; 0 where there is no checkpoint, or it is damaged."""
-        try:
-            content = b"" if self.path is None else self.path.read_bytes()
-        except OSError:
-            return 0
-        found, content = content[:_HASH_BYTES], content[_HASH_BYTES:]
-        if found != _hash(content):
-            return 0
-        buffer = io.BytesIO(content)
-        state = torch.load(buffer, map_location="cpu", weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.averaged is not None:
-            self.averaged.load_state_dict(state["averaged"])
-        return int(state["epochs"])
-
-    def remove(self) -> None:
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)

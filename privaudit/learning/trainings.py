@@ -12,7 +12,7 @@ from privaudit.calls import Call, compute, surroundings
 from privaudit.images import Images
 from privaudit.learning.networks import Architecture, Network
 from privaudit.learning.precision import bfloat16_pays
-from privaudit.learning.recipe import Recipe, Training
+from privaudit.learning.recipe import Precision, Recipe, Training
 from privaudit.learning.stacked import train_together
 from privaudit.learning.training import architecture_of, train
 from privaudit.store import Arrays
@@ -123,14 +123,16 @@ def _training(arguments: Mapping[str, Any], seed: int, arrays: Arrays) -> Traini
 
 def _bfloat16(training: Training, device: str) -> bool:
     recipe = training.recipe
-    if recipe.precision != "auto":
-        return recipe.precision == "bfloat16"
     architecture = architecture_of(recipe, training.images, training.classes)
-    return bfloat16_pays_here(architecture, recipe.batch_size, device)
+    return in_bfloat16(recipe.precision, architecture, recipe.batch_size, device)
 
 
-def bfloat16_pays_here(architecture: Architecture, batch_size: int, device: str) -> bool:
-    """Whether bfloat16 pays, by a trial that is made once per store, so that a close call is decided once."""
+def in_bfloat16(precision: Precision, architecture: Architecture, batch_size: int, device: str) -> bool:
+    """Whether to compute in bfloat16. auto: where it pays, by a trial that is made once per store, so that a close call
+    is decided once.
+    """
+    if precision != "auto":
+        return precision == "bfloat16"
     arguments = {"architecture": architecture.model_dump(mode="json"), "batch_size": batch_size, "device": device}
     (trial,) = compute(Call("trying bfloat16", "privaudit.learning.trainings:trial_task", arguments))
     return bool(trial["pays"])

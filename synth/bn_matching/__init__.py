@@ -21,7 +21,7 @@ from pydantic import Field
 from privaudit.attack import Context, Effort, Settings
 from privaudit.errors import InputError
 from privaudit.images import Images, concatenate
-from privaudit.learning import Network, Recipe, bfloat16_pays_here, logits
+from privaudit.learning import Network, Precision, Recipe, in_bfloat16, logits
 from privaudit.learning.networks import Architecture
 from privaudit.release import Release
 from privaudit.synth.bn_matching.folding import MatchedNetwork
@@ -65,9 +65,7 @@ class BNMatching(Settings):
     flip: bool = Field(False, description="mirror half of the steps: for data in which mirror images are usual")
     soft_labels: bool = Field(False, description="publish the teacher's probabilities with the images")
     temperature: float = Field(4.0, gt=0, description="divides the teacher's logits before soft labels are made")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: bfloat16 where a trial on this machine shows that it pays"
-    )
+    precision: Precision = Field("auto", description="auto: bfloat16 where a trial on this machine shows that it pays")
 
     def shards(self, members: Images) -> Sequence[Shard]:
         """Batches of one class each; of all classes in turn for global statistics and the mix."""
@@ -108,7 +106,11 @@ class BNMatching(Settings):
         architecture = Architecture(
             name=self.teacher.network, channels=channels, classes=classes, side=min(height, width)
         )
-        dtype = torch.bfloat16 if self._in_bfloat16(architecture, context) else torch.float32
+        dtype = (
+            torch.bfloat16
+            if in_bfloat16(self.precision, architecture, self.batch_size, context.device)
+            else torch.float32
+        )
         check_fits(architecture, height, width, dtype, shard.count, context.device)
         teacher = self._teacher(members, context)
         statistics = collected(teacher, members, classes, context.device)
@@ -164,11 +166,6 @@ class BNMatching(Settings):
 
     def _teacher(self, members: Images, context: Context) -> Network:
         return context.train(self.teacher, members, context.seed)
-
-    def _in_bfloat16(self, architecture: Architecture, context: Context) -> bool:
-        if self.precision == "auto":
-            return bfloat16_pays_here(architecture, self.batch_size, context.device)
-        return self.precision == "bfloat16"
 
     def _batch(self, shard: Shard, network: MatchedNetwork, statistics: LayerStatistics, device: str) -> Batch:
         counts = {int(label): int(count) for label, count in shard.arguments["labels"].items()}

@@ -110,11 +110,20 @@ def test_soft_labels_that_name_members_are_found(world: World) -> None:
     soft = np.full((len(truth), 10), 0.02, np.float32)
     soft[np.arange(len(truth)), truth.labels] = 0.82
     plain = Images(truth.pixels, np.zeros(len(truth), np.int64))
-    for against in ("reference", "hard-labels"):
+    for against in ("class-means", "reference"):
         attack = SoftLabelMembership(against=against, steps=300)
         assert auc(world.scores(attack, Release(plain, soft_labels=soft))) > 0.85
     soft = np.full((len(world.strangers), 10), 0.1, np.float32)
     assert auc(world.scores(SoftLabelMembership(steps=100), Release(world.strangers, soft_labels=soft))) == CHANCE
+
+
+def test_copies_are_not_pinned_on_soft_labels_that_tell_nothing(world: World) -> None:
+    """Released are the members with their labels; the soft labels are those of the classes, with noise."""
+    members = world.members
+    answers = 4 * np.eye(10)[members.labels] + np.random.default_rng(4).normal(0, 0.3, (len(members), 10))
+    release = Release(members, soft_labels=special.softmax(answers, axis=1).astype(np.float32))
+    assert auc(world.scores(SoftLabelMembership(against="reference", steps=300), release)) > 0.85
+    assert auc(world.scores(SoftLabelMembership(steps=300), release)) == CHANCE
 
 
 def test_equal_seeds_give_equal_bits_and_places_do_not_matter(world: World) -> None:
@@ -137,7 +146,9 @@ def test_a_release_that_lacks_classes_and_one_with_a_class_of_its_own(world: Wor
     assert class_count(Images(few.pixels, np.zeros(len(few), np.int64))) == 2
 
 
-@pytest.mark.parametrize("attack", ATTACKS[:3], ids=lambda attack: attack.name)
+@pytest.mark.parametrize(
+    "attack", [*ATTACKS[:2], SoftLabelMembership(against="reference")], ids=lambda attack: attack.name
+)
 def test_an_attacker_needs_images_of_his_own(world: World, teachers: dict[str, Network], attack: Attack) -> None:
     soft = np.full((len(world.strangers), 10), 0.1, np.float32)
     release = Release(world.strangers, soft_labels=soft, teacher=teachers["strangers"])
@@ -202,6 +213,15 @@ def test_temperature_and_rows_without_soft_labels() -> None:
     soft = np.array([[0.64, 0.36], [np.nan, np.nan]], np.float32)
     found = targets_of(soft, np.array([0, 2]), 2.0, 3)
     np.testing.assert_allclose(found, [[0.8 / 1.4, 0.6 / 1.4, 0.0], [0.0, 0.0, 1.0]], rtol=1e-6)
+
+
+def test_class_means_are_of_logits_at_the_same_spread() -> None:
+    """Logits (1, -1) and (3, -3) of one class, (-2, 2) of another: spread sqrt(28/6); means (2, -2), (-2, 2)."""
+    logits = np.array([[1.0, -1.0], [3.0, -3.0], [-2.0, 2.0], [np.nan, np.nan]])
+    soft = special.softmax(logits, axis=1).astype(np.float32)
+    found = targets_of(soft, np.array([0, 0, 1, 1]), None, 2, class_means=True)
+    means = special.softmax(np.array([[2.0, -2.0], [2.0, -2.0], [-2.0, 2.0]]) / math.sqrt(28 / 6), axis=1)
+    np.testing.assert_allclose(found, [*means, [0.0, 1.0]], rtol=1e-4)
 
 
 def test_without_a_temperature_the_published_one_does_not_matter() -> None:

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from privaudit.attack import Context, Effort, Seen
-from privaudit.attacks.nearest_copy import NearestCopy, surprise
+from privaudit.attacks.nearest_copy import NearestCopy
 from privaudit.attacks.nearest_copy.blocks import likeness, share_found, stride_of
 from privaudit.attacks.nearest_copy.detail import detail
 from privaudit.attacks.nearest_copy.sources import exact_source, likely_source
 from privaudit.attacks.nearest_copy.spectrum import cosines, fitted, planes, projection
+from privaudit.attacks.nearest_copy.surprise import surprise
 from privaudit.attacks.nearest_copy.views import View, as_floats, through, turned_views, upright_views
 from privaudit.attacks.nearest_copy.whole_image import Measure, closeness
 from privaudit.data.loading import load

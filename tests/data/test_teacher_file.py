@@ -73,7 +73,7 @@ def test_other_architectures_sizes_and_classes_do_not_fit(tmp_path: Path) -> Non
         ("mlp", (12, 12, 3), 3, "instead of"),
         ("mlp", SIZE, 4, r"instead of \(4, "),
         ("mlp", (4, 4, 1), 3, "no network takes images of 4 x 4"),
-        ("resnet19", SIZE, 3, "Allowed: convnet, lenet, mlp, .*torchvision:NAME"),
+        ("resnet19", SIZE, 3, "Allowed: convnet, convnet-groupnorm, lenet, mlp, .*torchvision:NAME"),
         ("torchvision:resnet_18", (32, 32, 1), 3, "Did you mean 'resnet18'"),
     ):
         with pytest.raises(InputError, match=said):

@@ -173,7 +173,11 @@ def test_large_networks_of_torchvision_refuse_small_images() -> None:
     ("name", "told"),
     [
         ("resnet19", "no network 'resnet19'. Did you mean 'resnet18'"),
-        ("vgg", "Allowed: convnet, lenet, mlp, resnet18, resnet20, resnet34, resnet56, torchvision:NAME."),
+        (
+            "vgg",
+            "Allowed: convnet, convnet-groupnorm, lenet, mlp, resnet18, resnet20, resnet34, resnet56, "
+            "torchvision:NAME.",
+        ),
         ("torchvision:resnet19", "no classifier 'resnet19'. Did you mean 'resnet1"),
         ("torchvision:fasterrcnn_resnet50_fpn", "torchvision has no classifier"),
         ("torchvision:", "torchvision has no classifier ''"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from sklearn.datasets import load_digits
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Network, Recipe, accuracy, train
+from privaudit.learning import checkpoint as checkpoint_module
 from privaudit.learning.training import batches, channel_moments, learning_rate, new_network, optimizer_of
 
 QUICK = Recipe(epochs=3, batch_size=16, learning_rate=0.02, crop=1, flip=True, precision="float32")
@@ -86,6 +88,13 @@ def test_global_random_numbers_are_left_alone() -> None:
     np.testing.assert_array_equal(np.random.get_state()[1], legacy)  # type: ignore[index]  # noqa: NPY002
 
 
+@pytest.fixture
+def nothing_to_lose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints after every epoch."""
+    monkeypatch.setattr(checkpoint_module, "SECONDS_TO_LOSE", 0.0)
+
+
+@pytest.mark.usefixtures("nothing_to_lose")
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("epochs", [1, 2, 3])
 def test_killed_training_goes_on_with_the_same_bits(name: str, epochs: int, tmp_path: Path) -> None:
@@ -101,6 +110,7 @@ def test_killed_training_goes_on_with_the_same_bits(name: str, epochs: int, tmp_
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("nothing_to_lose")
 def test_training_killed_twice(tmp_path: Path) -> None:
     for epochs in (1, 2):
         with pytest.raises(Killed):
@@ -108,6 +118,22 @@ def test_training_killed_twice(tmp_path: Path) -> None:
     assert same(train(QUICK, noise(), 3, 1, checkpoint=tmp_path / "u"), train(QUICK, noise(), 3, 1))
 
 
+def test_checkpoints_are_written_from_time_to_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that stands at 0, 3, 6 and 9 s at the start and after three epochs: one checkpoint, after the second."""
+    checkpoint, held = tmp_path / "unfinished", []
+    now = iter([0.0, 3.0, 6.0, 6.0, 9.0])
+    monkeypatch.setattr(checkpoint_module, "time", SimpleNamespace(monotonic=lambda: next(now)))
+
+    def see(stage: str, share: float) -> None:
+        held.append(checkpoint.exists())
+
+    found = train(QUICK, noise(), 3, seed=1, checkpoint=checkpoint, progress=see)
+    assert held == [False, True, True]
+    monkeypatch.undo()
+    assert same(found, train(QUICK, noise(), 3, seed=1))
+
+
+@pytest.mark.usefixtures("nothing_to_lose")
 def test_damaged_checkpoint_starts_anew(tmp_path: Path) -> None:
     """Also where one bit of one weight is another: the file still reads, and the network would be wrong."""
     recipe, checkpoint = RECIPES["ema"].model_copy(update={"epochs": 2}), tmp_path / "unfinished"
@@ -343,6 +369,7 @@ def test_penalty_is_added_to_the_loss_of_every_step() -> None:
     assert not np.allclose(without["body.linear.weight"], penalised["body.linear.weight"], atol=2e-3)
 
 
+@pytest.mark.usefixtures("nothing_to_lose")
 def test_killed_training_with_a_penalty_goes_on_with_the_same_bits(tmp_path: Path) -> None:
     checkpoint = tmp_path / "unfinished"
     whole = train(QUICK, noise(), 3, seed=1, penalty=squares)

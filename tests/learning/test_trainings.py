@@ -18,7 +18,7 @@ from privaudit.attack import Context
 from privaudit.calls import Call, Surroundings, inside
 from privaudit.execution import Failure, Task, run
 from privaudit.images import Images
-from privaudit.learning import Network, Recipe, Training, train, trained, trainings
+from privaudit.learning import Network, Recipe, Training, checkpoint, train, trained, trainings
 from privaudit.manifest import result_facts
 from privaudit.store import Entry, Store
 from privaudit.worker import Needs, work
@@ -245,8 +245,9 @@ def test_what_cannot_be_learned_is_told_in_words(tmp_path: Path, facts: dict[str
     assert failure.is_input
 
 
-def test_training_goes_on_after_a_failure(tmp_path: Path) -> None:
+def test_training_goes_on_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress that raises stands for a kill, after the first epoch; the next run starts with the second."""
+    monkeypatch.setattr(checkpoint, "SECONDS_TO_LOSE", 0.0)
     recipe = RECIPE.model_copy(update={"epochs": 4, "ema": 0.9})
     store, one = Store(tmp_path), attack(Store(tmp_path), recipe=recipe)
 
@@ -265,7 +266,7 @@ def test_training_goes_on_after_a_failure(tmp_path: Path) -> None:
 
 def test_training_goes_on_after_its_worker_was_killed(tmp_path: Path) -> None:
     recipe = RECIPE.model_copy(update={"epochs": 150})
-    store, one = Store(tmp_path), attack(Store(tmp_path), recipe=recipe)
+    store, one = Store(tmp_path), attack(Store(tmp_path), recipe=recipe, nothing_to_lose=True)
     told: Said = []
 
     def kill_once(label: str, stage: str, share: float) -> None:

@@ -1,4 +1,4 @@
-"""CIFAR-10 for the benchmarks: the shared part of it, dealt at random into the parts of an audit."""
+"""The shared images for the benchmarks, and how they are dealt at random into the parts of an audit."""
 
 from __future__ import annotations
 
@@ -7,14 +7,27 @@ from pathlib import Path
 
 import numpy as np
 
+from privaudit.data import loading
 from privaudit.images import Dataset, Images
 
 SHARED = Path(__file__).parents[2] / "shared"
 
 
-def load(shared: Path = SHARED) -> Dataset:
-    """30,000 training and 10,000 test images, pooled."""
-    folder = shared / "data" / "cifar10"
+def load(name: str) -> Dataset:
+    """cifar10: 30,000 training and 10,000 test images, pooled. mnist: 60,000 training images. chest_xray: at 64 x 64,
+    with persons. Any other name is what privaudit itself loads by it, as digits.
+    """
+    if name == "cifar10":
+        return _cifar10()
+    if name == "mnist":
+        return loading.load(str(SHARED / "data" / "mnist" / "train.npz"))
+    if name == "chest_xray":
+        return loading.load(str(SHARED / "data" / "chest_xray.npz"), size=64)
+    return loading.load(name)
+
+
+def _cifar10() -> Dataset:
+    folder = SHARED / "data" / "cifar10"
     files = [*sorted(folder.glob("train-*.npz")), folder / "test.npz"]
     parts = [np.load(file, allow_pickle=False) for file in files]
     return Dataset(
