@@ -1,13 +1,36 @@
-"""The arms: the same attack is run against the candidate, against the originals, and against strangers' images."""
+"""The arms: the same attack is run against the candidate, against the originals, and against strangers' images.
+
+An attack on what one engine leaves behind finds nothing in originals: its arms are called `positive` (the engine run on
+members, and the truth handed to the attacker) and `negative` (the engine run on images that nobody used).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from privaudit.attack import Attack, EngineBound
 from privaudit.images import Images
 
-ARMS = ("release", "raw", "fresh")
+Arm = Literal["release", "raw", "fresh", "positive", "negative"]
+
+ARMS: tuple[Arm, Arm, Arm] = ("release", "raw", "fresh")
+ENGINE_ARMS: tuple[Arm, Arm, Arm] = ("release", "positive", "negative")
+"""The same places for attacks that are bound to an engine: the question, what must be found, what must not."""
+
+
+def arms_of(attack: Attack) -> tuple[Arm, Arm, Arm]:
+    """The arms of this attack: the question, what must be found, what must not."""
+    return ENGINE_ARMS if isinstance(attack, EngineBound) else ARMS
+
+
+def in_order(arms: Iterable[Arm]) -> tuple[Arm, ...]:
+    """Names of arms in the order in which they are shown."""
+    order = (*ARMS, *ENGINE_ARMS)
+    return tuple(sorted(arms, key=lambda arm: order.index(arm)))
 
 
 def class_counts(images: Images) -> dict[int, int]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from privaudit.attack import Attack, Context, Sight
+from privaudit.attack import Attack, Context, EngineBound, Sight
 from privaudit.images import Images, concatenate
 from privaudit.release import Release
 from privaudit.released_statistics import IMAGES, PIXELS, class_statistics, layers_of, needs_network
@@ -45,6 +45,8 @@ def lacking(attack: Attack, release: Release) -> str | None:
     not_ready = getattr(attack, "not_ready", None)
     if not_ready is not None:
         return f"{attack.name} was not run: {not_ready}"
+    if isinstance(attack, EngineBound) and attack.bound_to(release) is None:
+        return f"{attack.name} was not run: the release does not look made by {attack.engine}"
     missing = [name.replace("_", " ") for name in wanted(attack) if name not in release.artifacts]
     if missing:
         return f"{attack.name} was not run: it looks at {' and '.join(missing)}, which it is not shown here"

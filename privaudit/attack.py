@@ -80,6 +80,19 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
+class Assembly:
+    """Images that an attacker put together of blocks of the released ones; the runner measures how well.
+
+    images: what came out. start: int64 [N], the released image that each of them started from. block: height and
+    width of a block in pixels; blocks begin at the upper left corner.
+    """
+
+    images: Images
+    start: NDArray[np.int64]
+    block: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """What the attacker concludes. Exactly one of the first two is set.
 
@@ -89,6 +102,7 @@ class Evidence:
     diagnostics: the attacker's own losses, never the truth.
     nearest: int64 [N suspects], row of the released image that each suspect's score rests on, -1: none; for the
         pictures of the evidence edition. None: the attack does not tell.
+    assembly: images put together of released blocks, for attacks on mixed releases.
     """
 
     scores: NDArray[np.float64] | None = None
@@ -96,6 +110,7 @@ class Evidence:
     victim: NDArray[np.int64] | None = None
     diagnostics: Mapping[str, float] = field(default_factory=dict)
     nearest: NDArray[np.int64] | None = None
+    assembly: Assembly | None = None
 
     def __post_init__(self) -> None:
         if (self.scores is None) == (self.recovered is None):
@@ -214,6 +229,26 @@ class ReleaseAttack(Settings, ABC):
     @abstractmethod
     def attack(self, seen: Seen, suspects: Images, own: Context) -> Evidence:
         """Rank the suspects against `seen.images`."""
+
+
+@runtime_checkable
+class EngineBound(Protocol):
+    """What an attack has besides, which undoes what one engine did: in the originals there is nothing for it.
+
+    In place of `raw` and `fresh` it is run on what the engine makes of members, with the truth handed to it
+    (`positive`), and on what it makes of images that nobody used (`negative`).
+    """
+
+    engine: str
+
+    def bound_to(self, release: Release) -> Attack | None:
+        """The attack with what it reads off this release in its settings; None: it does not look made by the engine."""
+
+    def engine_settings(self, feed: Images) -> Mapping[str, Any]:
+        """Settings of the engine that made the release, as far as these images allow them; of a bound attack."""
+
+    def told(self, seen: Seen, sources: Images) -> Seen:
+        """What is seen, with the truth about it. sources: all images that the engine was fed."""
 
 
 def informs(attack: Attack) -> tuple[Criterion, ...]:

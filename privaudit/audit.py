@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from privaudit.arms import class_counts
+from privaudit.arms import arms_of, class_counts
 from privaudit.artifacts import lacking, wanted
 from privaudit.attack import holds_release, informs, ranks
 from privaudit.cells import BASELINE, LINK
@@ -248,6 +248,8 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
                     reach=attack.reach(len(runner.shown[facts_.name].images)),
                     seconds=outcome.seconds,
                     recoveries=dict(outcome.recoveries),
+                    attributions=dict(outcome.attributions),
+                    arms=arms_of(attack),
                     failure=None if failure is None else without_paths(failure.message),
                     trace=None if failure is None else failure.trace,
                     informs=informs(attack),

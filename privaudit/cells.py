@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 
 from privaudit import seeds
 from privaudit.artifacts import read_release, with_analogue
-from privaudit.attack import Context, Seen
+from privaudit.attack import Context, EngineBound, Seen
 from privaudit.calls import surroundings
 from privaudit.closeness import closeness
 from privaudit.duplicates import linked
 from privaudit.errors import InputError
 from privaudit.images import Images
-from privaudit.plugins import make_attack
+from privaudit.plugins import make_attack, make_synthesizer
 from privaudit.record import BlindBaseline
 from privaudit.store import Arrays
+from privaudit.synthesizer import made
 from privaudit.validity import blind_baseline
 
 LINK = "privaudit.cells:link"
@@ -86,13 +87,20 @@ def baseline(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arra
 def expose(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """The victim's half: inputs {'release'} to what is seen, and to what the runner keeps (names with `KEPT`).
 
-    arguments may ask for an `analogue` of what the candidate publishes beside its images (see `artifacts`).
+    arguments may ask for an `analogue` of what the candidate publishes beside its images (see `artifacts`), or name the
+    `arm` of an attack that is bound to an engine, which is then run on the images first.
     """
     attacker = make_attack(arguments["attack"], dict(arguments["settings"]))
     release, world = read_release(inputs["release"]), context(arguments, attacker.name, "expose")
     if "analogue" in arguments:
         release = with_analogue(release, arguments["analogue"], world)
+    arm, feed = arguments.get("arm"), release.images
+    if arm is not None and isinstance(attacker, EngineBound):
+        engine = make_synthesizer(attacker.engine, dict(attacker.engine_settings(feed)))
+        release = made(engine, feed, world)
     seen = attacker.expose(release, world)
+    if arm == "positive" and isinstance(attacker, EngineBound):
+        seen = attacker.told(seen, feed)
     taken = sorted(name for name in seen.arrays if name.startswith(KEPT))
     if taken:
         raise InputError(f"The attack '{attacker.name}' may not name what is seen '{taken[0]}': the runner does.")
@@ -128,6 +136,10 @@ def attack(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays
         results["nearest"] = np.asarray(evidence.nearest, dtype=np.int64)
     for name, value in evidence.diagnostics.items():
         results[f"diagnostic {name}"] = np.asarray(value, dtype=np.float64)
+    if evidence.assembly is not None:
+        results["assembled pixels"] = evidence.assembly.images.pixels
+        results["assembled start"] = np.asarray(evidence.assembly.start, dtype=np.int64)
+        results["assembled block"] = np.array(evidence.assembly.block, dtype=np.int64)
     if evidence.recovered is not None:
         results["recovered pixels"] = evidence.recovered.pixels
         count = len(evidence.recovered)

@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
+from privaudit.arms import ARMS, Arm
 from privaudit.attack import Criterion, Ranked, Settings
 from privaudit.errors import InputError
 from privaudit.record import (
+    Attribution,
     BlindBaseline,
     DataRecord,
     Exchangeability,
@@ -67,6 +69,8 @@ class AttackFacts(Settings):
     seconds: float
     failure: str | None
     recoveries: dict[str, Recovery] = Field(default_factory=dict, description="by arm; mediated attacks")
+    attributions: dict[str, Attribution] = Field(default_factory=dict, description="by arm; of mixed releases")
+    arms: tuple[Arm, Arm, Arm] = Field(ARMS, description="the question, what must be found, what must not")
     trace: str | None = None
     informs: tuple[Criterion, ...] = ("singling_out",)
     pairs: int = Field(0, description="pictured pairs of a released image and a member; they lie beside the scores")

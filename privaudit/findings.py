@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from privaudit import seeds
+from privaudit.arms import ARMS, ENGINE_ARMS, Arm
 from privaudit.evidence import AttackFacts, AuditFacts, Scores
 from privaudit.matches import in_words, matches
 from privaudit.mediated import mediated_reasons
@@ -37,8 +38,7 @@ from privaudit.statistics.rule import ALPHA_FAIL, Reasons, Rule, apply_rule
 from privaudit.statistics.tally import TOP_K, Tally, placements, tally
 from privaudit.strata import strata
 
-Arm = Literal["release", "raw", "fresh"]
-_ARMS: tuple[Arm, ...] = ("release", "raw", "fresh")
+_ALL_ARMS: tuple[Arm, ...] = tuple(dict.fromkeys((*ARMS, *ENGINE_ARMS)))
 _PLANT, _CONTROLS = "plant ", " controls"
 
 
@@ -127,6 +127,7 @@ def _judge_arm(
         tpr_at_1pct_fpr=tpr_estimate(counts, unit),
         hits_at_reach=hits,
         recovery=case.facts.recoveries.get(arm),
+        attribution=case.facts.attributions.get(arm),
     )
     return _Judged(record, counts, reasons)
 
@@ -138,8 +139,9 @@ def fresh_checks(cases: Sequence[Case]) -> tuple[FreshCheck, ...]:
     """
     found: dict[tuple[str, float, float], None] = {}
     for case in cases:
-        if case.scores is not None and has_arm(case.scores, "fresh"):
-            auc_p, top_p = two_sided(tally(placements(*arm_scores(case.scores, "fresh"))))
+        strangers = case.facts.arms[2]
+        if case.scores is not None and has_arm(case.scores, strangers):
+            auc_p, top_p = two_sided(tally(placements(*arm_scores(case.scores, strangers))))
             found[case.facts.name, auc_p, top_p] = None
     tests = list(found)
     adjusted = holm([min(1.0, 2 * min(auc_p, top_p)) for _, auc_p, top_p in tests])
@@ -208,9 +210,13 @@ def _no_support(case: Case, arms: dict[Arm, ArmRecord | None], limits: dict[str,
     if case.facts.family == "mediated":
         return ("it does not hold the release: it can fail a candidate, its silence says little",)
     missing = []
-    raw, fresh = arms["raw"], arms["fresh"]
+    _, sanity, validity = case.facts.arms
+    raw, fresh = arms[sanity], arms[validity]
     if raw is None or raw.verdict != "fail":
-        missing.append("no power: it does not fail the originals themselves")
+        what = (
+            "the originals themselves" if sanity == "raw" else "what the engine makes, even where it is told the truth"
+        )
+        missing.append(f"no power: it does not fail {what}")
     if fresh is None or fresh.verdict == "fail":
         missing.append("not valid: it fails images of strangers")
     if not limits:
@@ -238,14 +244,15 @@ def find(
     rule_ids: names of the policy's rules by metric, for the reasons. audit: tells the groups of the scored units.
     released: names of the classes in the release.
     """
-    detections = {arm: _detections(cases, arm) for arm in _ARMS}
+    detections = {arm: _detections(cases, arm) for arm in _ALL_ARMS}
     records = []
     for case in cases:
         facts, rule = case.facts, case.judged_by or rule_of[case.facts.family]
         ids = member_ids if case.member_ids is None else case.member_ids
         judged: dict[Arm, _Judged | None] = {
             arm: _judge_arm(case, arm, unit, rule, *found[facts.name]) if facts.name in found else None
-            for arm, found in detections.items()
+            for arm in facts.arms
+            for found in [detections[arm]]
         }
         arms: dict[Arm, ArmRecord | None] = {arm: part.record if part else None for arm, part in judged.items()}
         release = judged["release"]
@@ -274,9 +281,10 @@ def find(
             closest = [ids[int(row)] for row in np.flatnonzero(placed.above + placed.tied == 0)]
             worst, fewest = worst_member(placed, ids), fewest_visible(len(members), len(controls))
             groups = () if audit is None or facts.ranks != "suspects" else strata(case.scores, audit, released)
-            if judged["raw"] is not None:
+            raw = judged.get("raw")
+            if raw is not None:
                 same = tally(placements(members, case.scores["release controls"]))
-                scale = leakage(same, judged["raw"].counts, unit)
+                scale = leakage(same, raw.counts, unit)
             if not (valid and case.valid) and verdict in ("fail", "inconclusive", "pass"):
                 verdict = "inconclusive"
                 reasons.append("not valid here: members and controls differ even where nothing leaks")

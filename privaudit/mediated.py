@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
+from privaudit.arms import Arm
 from privaudit.evidence import AttackFacts
 from privaudit.record import ArmRecord, Recovery
 from privaudit.statistics.reach import detectable_share, detectable_share_by_rank, endpoint
 from privaudit.statistics.rule import ALPHA_FAIL, Rule
-
-Arm = Literal["release", "raw", "fresh"]
 
 
 def _percent(share: float) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from privaudit.arms import Arm
 from privaudit.attack import Criterion, Ranked, Settings
 from privaudit.rule_record import RuleRecord
 from privaudit.utility.record import Measured, UtilityRecord
@@ -82,6 +83,22 @@ class Recovery(Settings):
     diagnostics: dict[str, float] = Field(description="the attacker's own figures, chosen without the truth")
 
 
+class Attribution(Settings):
+    """How well an attack put mixed images together again, in one arm. It describes, and judges nothing.
+
+    Shares are of the blocks of the images that the mixed ones were made of (the member most of whose blocks stand in
+    it), leaving out plain blocks that many images have.
+    """
+
+    images: int = Field(description="mixed images that were measured")
+    block: tuple[int, int] = Field(description="height and width of a block in pixels")
+    before: Measured = Field(description="share of their blocks that stand in the mixed images")
+    after: Measured = Field(description="the same of the images that the attack put together")
+    findable: Measured = Field(description="share of their blocks that stand anywhere in the release, at their place")
+    psnr_before: Measured = Field(description="median PSNR in dB of the mixed images to what they were made of")
+    psnr_after: Measured = Field(description="the same of the images that the attack put together")
+
+
 class ArmRecord(Settings):
     """One attack against one arm."""
 
@@ -95,6 +112,9 @@ class ArmRecord(Settings):
     tpr_at_1pct_fpr: Estimate
     hits_at_reach: Estimate | None = Field(description="share of members among the k best-scored; mediated attacks")
     recovery: Recovery | None = Field(None, description="what a mediated attack recovered; None for other attacks")
+    attribution: Attribution | None = Field(
+        None, description="blocks of a mixed release put together again; None for other attacks"
+    )
 
 
 class ExposedShare(Settings):
@@ -175,7 +195,7 @@ class AttackRecord(Settings):
     no_support: tuple[str, ...] = Field(description="why the attack's silence supports no pass; empty where it does")
     threat_model: str
     seconds: float
-    arms: dict[Literal["release", "raw", "fresh"], ArmRecord | None]
+    arms: dict[Arm, ArmRecord | None]
     exposed_share: ExposedShare | None
     leakage: Estimate | None
     detection_limit: dict[str, Power | None] = Field(description="smallest dose found with 95 % power, by kind")

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit import seeds
-from privaudit.arms import class_counts, like
+from privaudit.arms import arms_of, class_counts, like
 from privaudit.artifacts import analogue, grown, lacking, put_artifacts
-from privaudit.attack import Attack, Ranked, ReleaseAttack, holds_release, ranks, trains
+from privaudit.attack import Attack, EngineBound, Ranked, ReleaseAttack, holds_release, ranks, trains
+from privaudit.attribution import attributable, attribution_of
 from privaudit.cells import ATTACK, EXPOSE
 from privaudit.evidence import PAIRS, Scores
 from privaudit.execution import Failure, Task, run
@@ -24,14 +25,20 @@ from privaudit.plan import Announce, Candidate, Plan
 from privaudit.plants import Planting, plan, planted
 from privaudit.plugins import make_attack
 from privaudit.pools import Pools
-from privaudit.record import Recovery
+from privaudit.record import Attribution, Recovery
 from privaudit.recovery import measurable, read_recovery, recovery
 from privaudit.release import Release
 from privaudit.siblings import FEWEST, Siblings, lacking_siblings
 from privaudit.statistics.units import unit_scores
 from privaudit.store import Arrays, Entry, Store
 
-_SHOWN = {"release": "the candidate", "raw": "the members themselves", "fresh": "images that nobody used"}
+_SHOWN = {
+    "release": "the candidate",
+    "raw": "the members themselves",
+    "fresh": "images that nobody used",
+    "positive": "members that the engine was run on, with the truth",
+    "negative": "images that nobody used, after the engine",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +46,8 @@ class _Cell:
     """One attack on one arm of one release. part: 'release', 'raw', 'fresh', or a planting.
 
     beside: what the attack looks at beside the images, in the store. analogue: the same, to be made in this arm.
+    bound: the attack with what it read off the candidate, where it is bound to an engine; sources: the images that
+    the engine was fed in this arm.
     """
 
     release: str
@@ -49,6 +58,8 @@ class _Cell:
     planting: Planting | None = None
     beside: Mapping[str, str] = field(default_factory=dict)
     analogue: Mapping[str, Any] = field(default_factory=dict)
+    bound: Attack | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 def _only_holds(attack: Attack) -> bool:
@@ -68,6 +79,7 @@ class Outcome:
     failure: Failure | None
     recoveries: Mapping[str, Recovery]
     galleries: Mapping[str, Arrays]
+    attributions: Mapping[str, Attribution]
 
     @property
     def pairs(self) -> int:
@@ -106,42 +118,46 @@ class Runner:
         shape = class_counts(shown.images)
         raw_pool = pools.images("members")
         fresh_pool = pools.fresh.images
-        arms = {
-            "release": put_images(self.store, shown.images),
-            "raw": put_images(self.store, raw_pool.take(like(raw_pool, shape, seeds.generator(seed, "raw")))),
-            "fresh": put_images(self.store, fresh_pool.take(like(fresh_pool, shape, seeds.generator(seed, "fresh")))),
-        }
+        stored = (
+            put_images(self.store, shown.images),
+            put_images(self.store, raw_pool.take(like(raw_pool, shape, seeds.generator(seed, "raw")))),
+            put_images(self.store, fresh_pool.take(like(fresh_pool, shape, seeds.generator(seed, "fresh")))),
+        )
+        bound = {name: attack.bound_to(shown) for name, attack in attacks.items() if isinstance(attack, EngineBound)}
+        fed = (put_images(self.store, pools.members.images) if bound else {}, *stored[1:])
         cells = [
             _Cell(
                 candidate.name,
                 name,
                 arm,
                 self.piles[ranks(attack), arm == "release"],
-                stored,
+                images,
                 beside=put_artifacts(self.store, attack, shown) if arm == "release" else {},
                 analogue={} if arm == "release" else analogue(attack, shown),
+                bound=bound.get(name),
+                sources=sources if name in bound else {},
             )
             for name, attack in attacks.items()
-            for arm, stored in arms.items()
+            for arm, images, sources in zip(arms_of(attack), stored, fed, strict=True)
         ]
         for number, planting in enumerate(self._plantings(len(shown.images))):
             rng = seeds.generator(seed, "plants", number)
             plants = planted(planting, pools.members.images, shown.images, rng)
             order = seeds.generator(seed, "plant places", number).permutation(len(shown.images) + len(plants))
             mixed = grown(shown, plants, order, seeds.generator(seed, "plant soft labels", number))
-            stored = put_images(self.store, mixed.images)
+            grown_images = put_images(self.store, mixed.images)
             cells += [
                 _Cell(
                     candidate.name,
                     name,
                     f"plants {number + 1}",
                     self.piles[ranks(attack), True],
-                    stored,
+                    grown_images,
                     planting,
                     put_artifacts(self.store, attack, mixed),
                 )
                 for name, attack in attacks.items()
-                if holds_release(attack) and not trains(attack)
+                if holds_release(attack) and not trains(attack) and not isinstance(attack, EngineBound)
             ]
         return cells
 
@@ -157,7 +173,9 @@ class Runner:
         asked: dict[str, Any] = {"nearest": True} if function == ATTACK and self._pictured(cell) else {}
         if function == EXPOSE and cell.analogue:
             asked["analogue"] = dict(cell.analogue)
-        return half(function, label, self.attacks[cell.attack], self.means, inputs, asked)
+        if function == EXPOSE and cell.bound is not None and cell.arm != "release":
+            asked["arm"] = cell.arm
+        return half(function, label, cell.bound or self.attacks[cell.attack], self.means, inputs, asked)
 
     def _pictured(self, cell: _Cell) -> bool:
         attack = self.attacks[cell.attack]
@@ -218,6 +236,14 @@ class Runner:
             record, gallery = read_recovery(self.store.load(result.arrays))
             recoveries.setdefault(place, {})[cell.arm] = record
             galleries.setdefault(place, {})[cell.arm] = gallery
+        attributions: dict[tuple[str, str], dict[str, Attribution]] = {}
+        for cell, result in self._attributions(evidence, seen):
+            place = cell.release, cell.attack
+            if isinstance(result, Failure):
+                failures[place] = result
+                continue
+            text = np.asarray(self.store.load(result.arrays)["record"]).tobytes()
+            attributions.setdefault(place, {})[cell.arm] = Attribution.model_validate_json(text)
         return {
             place: Outcome(
                 None if place in failures else dict(sorted(scores[place].items())),
@@ -225,6 +251,7 @@ class Runner:
                 failures.get(place),
                 {} if place in failures else recoveries.get(place, {}),
                 {} if place in failures else galleries.get(place, {}),
+                {} if place in failures else attributions.get(place, {}),
             )
             for place in sorted({(cell.release, cell.attack) for cell in cells})
         }
@@ -237,7 +264,7 @@ class Runner:
         plain: list[Task] = []
         victims: list[Task] = []
         for cell, task in zip(cells, tasks, strict=True):
-            (plain if _only_holds(self.attacks[cell.attack]) else victims).append(task)
+            (plain if cell.bound is None and _only_holds(self.attacks[cell.attack]) else victims).append(task)
         for task, result in (*run(plain, self.store, 0), *run(victims, self.store, self.plan.workers, self._hear)):
             found[task.key] = result
         return [found[task.key] for task in tasks]
@@ -264,6 +291,22 @@ class Runner:
         for task, result in run(tasks, self.store, self.plan.workers, self._hear):
             while asked[task.key]:
                 yield asked[task.key].pop(), result
+
+    def _attributions(
+        self, evidence: Mapping[_Cell, Entry], seen: Mapping[_Cell, Entry]
+    ) -> Iterator[tuple[_Cell, Entry | Failure]]:
+        """Measure how well mixed images were put together again."""
+        asked: dict[str, tuple[Task, list[_Cell]]] = {}
+        for cell, entry in evidence.items():
+            put_together = attributable(entry.arrays)
+            if put_together and cell.sources:
+                inputs = {"evidence": put_together, "seen": handed(seen[cell]), "sources": dict(cell.sources)}
+                label = f"what {cell.attack} put together of {_SHOWN[cell.arm]}"
+                task = attribution_of(label, inputs, self.plan.seed)
+                asked.setdefault(task.key, (task, []))[1].append(cell)
+        for task, result in run([task for task, _ in asked.values()], self.store, self.plan.workers, self._hear):
+            for cell in asked[task.key][1]:
+                yield cell, result
 
     def _hear(self, label: str, stage: str, share: float) -> None:
         self.announce(f"{label}, {stage} {100 * share:.0f} %", 0, 0)

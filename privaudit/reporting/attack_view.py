@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from privaudit.arms import in_order
 from privaudit.evidence import PAIRS, Gallery
 from privaudit.matches import in_words
 from privaudit.record import ArmRecord, AttackRecord, AuditRecord, Count, Estimate, Unit
@@ -15,7 +16,7 @@ from privaudit.reporting.gallery import GalleryView, gallery_views
 from privaudit.reporting.pair_gallery import pair_views
 from privaudit.reporting.persons import few_persons, one_in, share_words, smallest_fact, worst_fact
 from privaudit.reporting.plots import attack_plots
-from privaudit.reporting.recovered import recovered_table
+from privaudit.reporting.recovered import attribution_table, recovered_table
 from privaudit.reporting.scores import ArmScores
 from privaudit.reporting.tables import Fact, Row, Table
 from privaudit.reporting.text import count, decimal, decimal_interval, p_value, percent, percent_interval, units
@@ -38,6 +39,8 @@ class AttackView:
     plots: tuple[Plot, ...]
     settings: Table
     recovered: Table | None
+    attribution: Table | None
+    legend: tuple[tuple[str, str], ...]
     galleries: tuple[GalleryView, ...]
 
 
@@ -70,6 +73,8 @@ def attack_view(
         plots=attack_plots(attack, scores, limit, unit, anchor),
         settings=settings_table("Settings", attack.settings),
         recovered=recovered_table(attack),
+        attribution=attribution_table(attack),
+        legend=tuple(ARMS[name] for name in in_order(attack.arms)),
         galleries=(*pair_views((gallery or {}).get(PAIRS)), *gallery_views(gallery or {})),
     )
 
@@ -174,6 +179,8 @@ def _leakage(attack: AttackRecord) -> Fact:
     if attack.leakage is not None:
         found = attack.leakage
         value = f"{decimal(found.estimate)} (range {decimal(found.low)} to {decimal(found.high)})"
+    elif "raw" not in attack.arms:
+        value = "not defined: there is nothing for this attack in the originals themselves"
     elif attack.arms.get("raw") is None or attack.arms.get("release") is None:
         value = "not assessed: the scale needs scores in the release and in the originals"
     else:
@@ -192,7 +199,8 @@ def _arms_table(attack: AttackRecord, unit: Unit) -> Table | None:
     ]
     if attack.family == "mediated":
         lines.append(("hits_at_reach", lambda arm: _hits(arm.hits_at_reach)))
-    arms = [attack.arms.get("release"), attack.arms.get("raw"), attack.arms.get("fresh")]
+    names = in_order(attack.arms)
+    arms = [attack.arms[name] for name in names]
     if not any(arms):
         return None
     rows = [Row(explain(name).title, tuple(_cell(arm, say) for arm in arms), explain(name).text) for name, say in lines]
@@ -210,9 +218,7 @@ def _arms_table(attack: AttackRecord, unit: Unit) -> Table | None:
         "silence of this attack supports nothing."
     )
     rows.append(Row("The verdict rule says", answer, meaning))
-    return Table(
-        "The same attack against three releases", ("Measure", *(words[0] for words in ARMS.values())), tuple(rows)
-    )
+    return Table("The same attack against three releases", ("Measure", *(ARMS[name][0] for name in names)), tuple(rows))
 
 
 def _limits_table(attack: AttackRecord, unit: Unit) -> Table | None:

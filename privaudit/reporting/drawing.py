@@ -16,6 +16,8 @@ ARM_STYLE: Mapping[str, Mapping[str, Any]] = {
     "release": {"color": BLUE, "linestyle": "-", "marker": "o", "linewidth": 2.2},
     "raw": {"color": ORANGE, "linestyle": (0, (5, 2)), "marker": "s", "linewidth": 1.8},
     "fresh": {"color": MUTED, "linestyle": (0, (1, 1.3)), "marker": "^", "linewidth": 1.8},
+    "positive": {"color": ORANGE, "linestyle": (0, (5, 2)), "marker": "s", "linewidth": 1.8},
+    "negative": {"color": MUTED, "linestyle": (0, (1, 1.3)), "marker": "^", "linewidth": 1.8},
 }
 
 

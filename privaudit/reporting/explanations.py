@@ -87,6 +87,15 @@ ARMS: Mapping[str, tuple[str, str]] = {
         "Images of the same source that were never fed in: here the attack must find nothing, or the comparison is not "
         "valid.",
     ),
+    "positive": (
+        "Engine on members (positive)",
+        "For an attack that undoes what an engine did: the engine run on private images, and the attacker told the "
+        "truth. Here the attack must succeed.",
+    ),
+    "negative": (
+        "Engine on strangers (negative)",
+        "The engine run on images that were never fed in: here the attack must find nothing.",
+    ),
 }
 
 EXPLANATIONS: Mapping[str, Explanation] = {

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from privaudit.record import ArmRecord, AttackRecord, AuditRecord, Count, Estimate, Recovery, ReleaseRecord
+from privaudit.record import ArmRecord, AttackRecord, Attribution, AuditRecord, Count, Estimate, Recovery, ReleaseRecord
 from privaudit.utility.record import UtilityRecord
 
 Metric = float | int | str | None
@@ -106,8 +106,11 @@ def _attack(key: str, attack: AttackRecord) -> dict[str, Metric]:
         f"{key}.strata.stand_out": sum(one.stands_out for one in attack.strata) if attack.strata else None,
         **_estimate(f"{key}.leakage", attack.leakage),
         **_arm(key, attack.arms.get("release")),
-        **_arm(f"{key}.raw", attack.arms.get("raw")),
-        **_arm(f"{key}.fresh", attack.arms.get("fresh")),
+        **{
+            name: value
+            for arm in sorted(attack.arms.keys() - {"release"})
+            for name, value in _arm(f"{key}.{arm}", attack.arms[arm]).items()
+        },
     }
     for kind in {*attack.detection_limit, *attack.power}:
         found = attack.detection_limit.get(kind)
@@ -127,6 +130,18 @@ def _arm(key: str, arm: ArmRecord | None) -> dict[str, Metric]:
         **_estimate(f"{key}.tpr_at_1pct_fpr", arm.tpr_at_1pct_fpr if arm else None),
         **_estimate(f"{key}.hits_at_reach", arm.hits_at_reach if arm else None),
         **_recovery(f"{key}.recovery", arm.recovery if arm else None),
+        **_attribution(f"{key}.attribution", arm.attribution if arm else None),
+    }
+
+
+def _attribution(key: str, found: Attribution | None) -> dict[str, Metric]:
+    """Only for attacks on mixed releases."""
+    if found is None:
+        return {}
+    return {
+        f"{key}.{name}.{part}": getattr(getattr(found, name), part)
+        for name in ("before", "after", "findable", "psnr_before", "psnr_after")
+        for part in ("estimate", "low", "high")
     }
 
 

@@ -14,7 +14,7 @@ from privaudit.reporting import facts, glossary, governance, rules, worth
 from privaudit.reporting.attack_view import AttackView, attack_view, attackers_table
 from privaudit.reporting.claim import ClaimBox, claim_box
 from privaudit.reporting.criteria import CriterionView, criteria, not_scanned
-from privaudit.reporting.explanations import ARMS, VERDICTS, explain
+from privaudit.reporting.explanations import VERDICTS, explain
 from privaudit.reporting.frameworks import frameworks
 from privaudit.reporting.groups import GroupsView, groups
 from privaudit.reporting.opening import next_steps, opening, untested
@@ -84,7 +84,6 @@ def render_html(
         policy_rules=rules.policy_table(record.policy),
         manifest=facts.manifest_tables(record.manifest),
         verdicts=VERDICTS,
-        arms=ARMS,
         style=text_of("report.css"),
         place=glossary.PLACE,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from privaudit.arms import in_order
 from privaudit.record import AttackRecord, Unit
 from privaudit.reporting.drawing import ARM_STYLE, Plot, share_axis, spoken
 from privaudit.reporting.explanations import ARMS, explain, plant_name
@@ -46,7 +47,7 @@ def attack_plots(
 
 def arms_plot(attack: AttackRecord, limit: float | None, ident: str) -> Plot | None:
     """Members found at 1 % false accusations, one interval per arm, with chance and the policy limit."""
-    found = {arm: record.tpr_at_1pct_fpr for arm in ARMS if (record := attack.arms.get(arm)) is not None}  # type: ignore[call-overload]
+    found = {arm: record.tpr_at_1pct_fpr for arm in in_order(attack.arms) if (record := attack.arms[arm]) is not None}
     if not found:
         return None
     rows = tuple(Row(ARMS[arm][0], (percent_interval(value),)) for arm, value in found.items())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from privaudit.record import AttackRecord, Recovery, ReleaseRecord
+from privaudit.arms import in_order
+from privaudit.record import AttackRecord, Attribution, Recovery, ReleaseRecord
 from privaudit.reporting.explanations import ARMS, explain
 from privaudit.reporting.tables import Row, Table
 from privaudit.reporting.text import SPACE, count, decimal, decimal_interval, percent
@@ -41,6 +42,44 @@ def recovered_table(attack: AttackRecord) -> Table | None:
         for title, meaning, say in lines
     ]
     return Table("What was recovered", ("Measure", *(ARMS[arm][0] for arm in _ARMS)), tuple(rows))
+
+
+def attribution_table(attack: AttackRecord) -> Table | None:
+    """How well mixed images were put together again, in each arm; None for attacks that put nothing together."""
+    names = in_order(attack.arms)
+    found = [None if (arm := attack.arms[name]) is None else arm.attribution for name in names]
+    if not any(found):
+        return None
+    lines: list[tuple[str, str, Callable[[Attribution], str]]] = [
+        (
+            "Images put together",
+            "",
+            lambda one: f"{count(one.images)}, blocks of {one.block[0]} x {one.block[1]} pixels",
+        ),
+        (
+            "Blocks of their own, mixed",
+            "Share of the blocks of the original that stand in the mixed image, plain ones left out.",
+            lambda one: share(one.before),
+        ),
+        (
+            "Blocks of their own, put together",
+            "The same of the image that the attacker put together.",
+            lambda one: share(one.after),
+        ),
+        (
+            "Blocks that stand anywhere",
+            "Share of the blocks of the original that are in the release at all, in one image or another: more cannot "
+            "be put together.",
+            lambda one: share(one.findable),
+        ),
+        ("PSNR to the original, mixed", "Higher is more alike.", lambda one: f"{_number(one.psnr_before)}{SPACE}dB"),
+        ("PSNR to the original, put together", "", lambda one: f"{_number(one.psnr_after)}{SPACE}dB"),
+    ]
+    rows = [
+        Row(title, tuple(_MISSING if one is None else say(one) for one in found), meaning)
+        for title, meaning, say in lines
+    ]
+    return Table("What was put together again", ("Measure", *(ARMS[name][0] for name in names)), tuple(rows))
 
 
 def reconstruction_table(release: ReleaseRecord) -> Table | None:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from privaudit.arms import ARMS, ENGINE_ARMS
+
 Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class ArmScores:
-    """Unit scores of one attack on one release, by arm ('release', 'raw', 'fresh'); higher = surer, NaN = no opinion.
+    """Unit scores of one attack on one release, by arm; higher = surer, NaN = no opinion.
 
     members, controls: one float64 array per arm, in any order; an arm that is absent is not drawn.
     """
@@ -25,7 +27,7 @@ class ArmScores:
         """The arms that can be drawn: both sides have scores."""
         return tuple(
             arm
-            for arm in ("release", "raw", "fresh")
+            for arm in dict.fromkeys((*ARMS, *ENGINE_ARMS))
             if arm in self.members and arm in self.controls and len(self.members[arm]) and len(self.controls[arm])
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from privaudit.arms import in_order
 from privaudit.record import AttackRecord, AuditRecord, ReleaseRecord, Unit
 from privaudit.reporting.attack_view import closest_sentence, exposed_words, suspected_sentence
 from privaudit.reporting.claim import claim_box
@@ -103,8 +104,8 @@ def _rules(release: ReleaseRecord) -> list[str]:
 def _rows(attack: AttackRecord) -> list[str]:
     rows = []
     name, verdict = markdown(attack.name), attack_words(attack.verdict, attack.supports_pass).word
-    for key, (title, _) in ARMS.items():
-        arm = attack.arms.get(key)  # type: ignore[call-overload]
+    for key in in_order(attack.arms):
+        arm, title = attack.arms[key], ARMS[key][0]
         found = "not assessed" if arm is None else share_words(attack, arm)
         chance = "not assessed" if arm is None else p_value(arm.p_holm)
         rows.append(f"| {name} | {verdict} | {title} | {found} | {chance} |")

@@ -1,0 +1,105 @@
+"""Restoring a release of mixed blocks: which blocks belong together, and whose images come out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from privaudit.attack import Assembly, Context, Evidence, ReleaseAttack, Seen
+from privaudit.attacks.mixing_restoration.grid import block_size
+from privaudit.attacks.mixing_restoration.restoration import assembled, restored
+from privaudit.attribution import own_blocks
+from privaudit.closeness import closeness
+from privaudit.errors import InputError
+from privaudit.images import Images
+from privaudit.release import Release
+
+_SOURCES = 10
+_TRUTH = "own blocks"
+
+
+class MixingRestoration(ReleaseAttack):
+    """Undoing pixel-block mixing.
+
+    The attacker holds the release, knows the scheme, and has images of his own from the same source (`reference`). He
+    reads the grid off the release: where regions that two images have in common end. On his own images he learns how
+    blocks of one image fit along a seam. Then he asks, class by class, whose every block is: each image has one block
+    at each place, the block that stands there or one of those at the same place in other images, and a block that is
+    not plain belongs to one image only. Beliefs about neighbouring places are made to agree by belief propagation.
+    Each image is put together of the blocks most likely its own, and the suspects are scored by how close they come to
+    such an image. Scheme: Xiang et al. 2021 (arXiv 2105.08876), who call restoration computationally challenging.
+    """
+
+    name: ClassVar[str] = "mixing-restoration"
+    version: ClassVar[int] = 1
+    threat_model: ClassVar[str] = (
+        "An outsider who holds the released images, which were mixed of blocks of the originals, and images of his own "
+        "from the same source. He sorts out which blocks belong together, as with jigsaw puzzles that fell into one "
+        "box, and compares what comes out with candidate photographs."
+    )
+
+    engine: str = Field("pixel-block-mixing", description="name of the installed engine that mixes blocks")
+    block_height: int | None = Field(None, ge=1, description="pixels; default: read off the release")
+    block_width: int | None = Field(None, ge=1, description="pixels; default: read off the release")
+    replacement: float = Field(0.5, gt=0, lt=1, description="share of the blocks that the engine replaces")
+
+    def bound_to(self, release: Release) -> MixingRestoration | None:
+        """With the size of the blocks, unless it is given; None where the release shows none."""
+        if self.block_height is not None and self.block_width is not None:
+            return self
+        block = block_size(release.images)
+        if block is None:
+            return None
+        return self.model_copy(
+            update={"block_height": self.block_height or block[0], "block_width": self.block_width or block[1]}
+        )
+
+    def engine_settings(self, feed: Images) -> Mapping[str, Any]:
+        """The same blocks, and as many sources as the smallest class allows, ten at most."""
+        fewest = int(np.unique(feed.labels, return_counts=True)[1].min())
+        return {
+            "block_height": self.block_height,
+            "block_width": self.block_width,
+            "replacement": self.replacement,
+            "sources": min(_SOURCES, fewest),
+        }
+
+    def told(self, seen: Seen, sources: Images) -> Seen:
+        """With the released image that has the right block, for every image at every place."""
+        return Seen({**seen.arrays, _TRUTH: own_blocks(seen.images, sources, self._block(seen.images))})
+
+    def _block(self, images: Images) -> tuple[int, int]:
+        height, width, _ = images.size
+        if self.block_height is None or self.block_width is None:
+            raise InputError(f"{self.name} needs the size of the blocks: give block_height and block_width.")
+        return min(height, self.block_height), min(width, self.block_width)
+
+    def attack(self, seen: Seen, suspects: Images, own: Context) -> Evidence:
+        """Score: closeness to the nearest image that was put together.
+
+        Raises InputError without images of the attacker's own.
+        """
+        released, reference = seen.images, own.own_images(self.name)
+        block = self._block(released)
+        start, pixels = self._assembled(seen, reference, block, own)
+        images = Images(pixels, released.labels[start])
+        return Evidence(scores=closeness(suspects, images, reference), assembly=Assembly(images, start, block))
+
+    def _assembled(
+        self, seen: Seen, reference: Images, block: tuple[int, int], own: Context
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Rows of the released images, and what each of them is restored to."""
+        released, truth = seen.images, seen.arrays.get(_TRUTH)
+        start, pixels, done = [], [], 0
+        for rows, source in restored(released, reference, block, self.replacement, own.generator):
+            if truth is not None:
+                source = np.where(truth[rows] >= 0, truth[rows], source)
+            start.append(rows)
+            pixels.append(assembled(released.pixels, source, block))
+            done += len(rows)
+            own.progress("restoring", done / len(released))
+        return np.concatenate(start), np.concatenate(pixels)

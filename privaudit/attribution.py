@@ -1,0 +1,127 @@
+"""How well an attack put mixed images together again; measured by the runner, who knows the members."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privaudit import seeds
+from privaudit.images import Images
+from privaudit.manifest import result_facts
+from privaudit.record import Attribution
+from privaudit.recovery import psnr
+from privaudit.statistics.clustered import clustered_median, clustered_share
+from privaudit.store import Arrays
+from privaudit.worker import Task
+
+_ATTRIBUTION = "privaudit.attribution:attribution_task"
+_VERSION = 1
+_MOST_IMAGES = 1000
+_COMMON = 0.05
+
+Block = tuple[int, int]
+Numbers = NDArray[np.int64]
+
+
+def numbered(piles: list[NDArray[np.uint8]], block: Block) -> list[Numbers]:
+    """A number for the block at each place of each image, [N, rows, columns] for each pile; equal blocks have equal
+    numbers, in all piles.
+    """
+    height, width = block
+    down, across = -(-piles[0].shape[1] // height), -(-piles[0].shape[2] // width)
+    found = [np.empty((len(pile), down, across), dtype=np.int64) for pile in piles]
+    for row, column in np.ndindex(down, across):
+        here = slice(row * height, (row + 1) * height), slice(column * width, (column + 1) * width)
+        parts = [np.ascontiguousarray(pile[:, *here]).reshape(len(pile), -1) for pile in piles]
+        rows = np.concatenate(parts)
+        _, number = np.unique(rows.view(f"V{rows.shape[1]}"), return_inverse=True)
+        for numbers, part in zip(
+            found, np.split(number.ravel(), np.cumsum([len(part) for part in parts])[:-1]), strict=True
+        ):
+            numbers[:, row, column] = part
+    return found
+
+
+def targets(mixed: Numbers, sources: Numbers) -> tuple[Numbers, NDArray[np.float64]]:
+    """For each mixed image the row of the source most of whose blocks stand in it, and the weight of every source's
+    blocks, [sources, rows, columns]: 1 over the number of sources that have the same block there.
+    """
+    weight = np.empty(sources.shape)
+    for place in np.ndindex(sources.shape[1:]):
+        _, number, counts = np.unique(sources[:, *place], return_inverse=True, return_counts=True)
+        weight[:, *place] = 1 / counts[number]
+    flat, weights = sources.reshape(len(sources), -1), weight.reshape(len(sources), -1)
+    best = [int((weights * (flat == row)).sum(axis=1).argmax()) for row in mixed.reshape(len(mixed), -1)]
+    return np.array(best, dtype=np.int64), weight
+
+
+def own_blocks(released: Images, sources: Images, block: Block) -> Numbers:
+    """The truth: for each released image at each place the row of a released image whose block there is that of the
+    source it was made of, -1 where there is none. Int64 [N, rows, columns].
+    """
+    mixed, original = numbered([released.pixels, sources.pixels], block)
+    wanted = original[targets(mixed, original)[0]]
+    found = np.full(mixed.shape, -1, dtype=np.int64)
+    for place in np.ndindex(mixed.shape[1:]):
+        stands, first = np.unique(mixed[:, *place], return_index=True)
+        where = np.minimum(np.searchsorted(stands, wanted[:, *place]), len(stands) - 1)
+        there = stands[where] == wanted[:, *place]
+        found[there, *place] = first[where[there]]
+    return found
+
+
+def attribution(
+    assembled: Images, start: Numbers, block: Block, released: Images, sources: Images, seed: int
+) -> Attribution:
+    """Measure at most 1,000 of the assembled images. start: the released row that each started from."""
+    rng = seeds.generator(seed, "attribution")
+    measured = np.sort(rng.permutation(len(assembled))[:_MOST_IMAGES])
+    begun = start[measured]
+    mixed, after, original = numbered([released.pixels, assembled.pixels[measured], sources.pixels], block)
+    target, weight = targets(mixed[begun], original)
+    wanted, counted = original[target], weight[target] >= 1 / max(1.0, _COMMON * len(sources))
+    image = np.broadcast_to(np.arange(len(begun))[:, None, None], wanted.shape)[counted]
+    somewhere = np.empty(wanted.shape, dtype=bool)
+    for place in np.ndindex(wanted.shape[1:]):
+        somewhere[:, *place] = np.isin(wanted[:, *place], mixed[:, *place])
+
+    def share(right: NDArray[np.bool_]) -> Any:
+        return clustered_share(right[counted], image, "images")
+
+    def quality(pixels: NDArray[np.uint8]) -> Any:
+        error = (pixels / 255.0 - sources.pixels[target] / 255.0) ** 2
+        return clustered_median(psnr(error.mean(axis=(1, 2, 3))), np.arange(len(target)), "images", rng)
+
+    return Attribution(
+        images=len(measured),
+        block=block,
+        before=share(mixed[begun] == wanted),
+        after=share(after == wanted),
+        findable=share(somewhere),
+        psnr_before=quality(released.pixels[begun]),
+        psnr_after=quality(assembled.pixels[measured]),
+    )
+
+
+def attributable(evidence: Mapping[str, str]) -> dict[str, str]:
+    """The parts of what the attacker's half stored that a measurement needs; empty where it put nothing together."""
+    return {name: digest for name, digest in evidence.items() if name.startswith("assembled ")}
+
+
+def attribution_of(label: str, inputs: Mapping[str, Mapping[str, str]], seed: int) -> Task:
+    """The task that measures; inputs as `attribution_task` takes them."""
+    return Task(label, _ATTRIBUTION, {"seed": seed}, inputs, {"version": _VERSION, **result_facts("cpu")})
+
+
+def attribution_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
+    """Inputs {'evidence' (of `attributable`), 'seen', 'sources'} to 'record', JSON of an `Attribution` as bytes."""
+    found = inputs["evidence"]
+    released, sources = (Images(inputs[part]["pixels"], inputs[part]["labels"]) for part in ("seen", "sources"))
+    pixels, start = found["assembled pixels"], np.asarray(found["assembled start"])
+    height, width = (int(side) for side in found["assembled block"])
+    assembled = Images(pixels, released.labels[start])
+    record = attribution(assembled, start, (height, width), released, sources, arguments["seed"])
+    return {"record": np.frombuffer(record.model_dump_json().encode(), dtype=np.uint8)}
