@@ -48,8 +48,7 @@ def one(cell: Cell) -> dict[str, Any]:
     torch.set_num_threads(1)
     name, (height, width), seed = cell["data"], cell["block"], cell["seed"]
     parts = deal(load(name), list(COUNTS.values()), seeds.generator(seed, "mixing restoration", name))
-    data = dict(zip(COUNTS, parts, strict=True))
-    members = data["members"]
+    members, controls, fresh, reference = parts
     engine = make_synthesizer("pixel-block-mixing", {"block_height": height, "block_width": width})
     release = made(engine, members.images, Context(seeds.generator(seed, "mixing"), seed))
     row: dict[str, Any] = {}
@@ -63,7 +62,10 @@ def one(cell: Cell) -> dict[str, Any]:
                 seed=seed,
                 kinds=(),
                 random_split=True,
-                **data,
+                members=members,
+                controls=controls,
+                fresh=fresh,
+                reference=reference,
             )
             record = judge(collect(plan, policy, Store(Path(folder))), policy)
         for attack in record.releases[0].attacks:

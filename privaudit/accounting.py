@@ -5,10 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from privaudit.errors import InputError
+from privaudit.statistics.tradeoff import PrivacyCurve
 
 _PRECISION = 1.002
 _LEAST, _MOST = 0.2, 1e4
@@ -39,6 +41,15 @@ def epsilon_spent(mechanisms: Sequence[GaussianSteps], delta: float) -> float:
     from opacus.accountants import PRVAccountant
 
     return _epsilon(PRVAccountant(), mechanisms, delta)
+
+
+@lru_cache(maxsize=64)
+def privacy_curve(mechanisms: tuple[GaussianSteps, ...]) -> PrivacyCurve:
+    """Upper bounds of the privacy curve of all of them together, at 25 deltas; negative epsilons are left out."""
+    deltas = np.concatenate([np.logspace(-6, -1, 16), np.arange(0.2, 0.9, 0.1), [0.9, 0.95]])
+    epsilons = np.array([epsilon_spent(mechanisms, float(delta)) for delta in deltas])
+    kept = np.isfinite(epsilons) & (epsilons >= 0)
+    return PrivacyCurve(epsilons[kept], deltas[kept])
 
 
 def _epsilon(accountant: object, mechanisms: Sequence[GaussianSteps], delta: float) -> float:

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from privaudit.cli import audit, benchmark, canaries, clean, doctor, explain, finished, information, run, weights
+from privaudit.cli import (
+    audit,
+    benchmark,
+    canaries,
+    clean,
+    doctor,
+    dp_audit,
+    explain,
+    finished,
+    information,
+    run,
+    weights,
+)
 from privaudit.cli.usage import Commands
 
 app = typer.Typer(
@@ -23,6 +35,7 @@ for name, command, short in (
     ("run", run.run, "The main job: make candidates, attack, measure, judge."),
     ("synthesize", run.synthesize, "Make a candidate from private images."),
     ("canaries", canaries.canaries, "What does an engine do to the worst-off images?"),
+    ("dp-audit", dp_audit.dp_audit, "Does an engine keep the differential privacy that it claims?"),
     ("audit", audit.audit, "Attack a release candidate and judge it."),
     ("check", finished.check, "Judge a finished run again by another policy."),
     ("compare", finished.compare, "Is one run leakier than another?"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
@@ -36,6 +37,44 @@ class PrivateTraining:
     flip: bool = False
 
 
+class GradientCanaries:
+    """Gradients of length clip, at right angles to each other, on parameters of their own that no image moves.
+
+    They are mixed into the steps of a training like the gradients of images, by the same optimizer: cut to the clip,
+    summed, noised. What is known of each afterwards, `scores`, is the sum over the steps of the noisy sum along it,
+    in units of the clip. Scores of different canaries are independent.
+    """
+
+    def __init__(self, inside: NDArray[np.bool_], asked: PrivateTraining, randomness: int, device: str = "cpu") -> None:
+        self._rows, self._asked = np.flatnonzero(inside), asked
+        self._rng = np.random.default_rng(randomness)
+        self.parameter = nn.Parameter(torch.zeros(len(inside), device=device))
+        self._total = torch.zeros(len(inside), dtype=torch.float64)
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """Float64 [canaries]."""
+        return self._total.numpy()
+
+    def join(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Add the canaries whose coin fell for this step to the gradients of the images in it."""
+        drawn = self._rows[self._rng.random(len(self._rows)) < self._asked.steps.sampling_rate]
+        images = 0
+        for parameter in parameters:
+            found = parameter.grad_sample  # type: ignore[attr-defined]
+            images = len(found)
+            nothing = found.new_zeros((len(drawn), *found.shape[1:]))
+            parameter.grad_sample = torch.cat([found, nothing])  # type: ignore[attr-defined]
+        mine = torch.zeros(images + len(drawn), len(self.parameter), device=self.parameter.device)
+        mine[images + torch.arange(len(drawn)), torch.from_numpy(drawn)] = self._asked.clip
+        self.parameter.grad_sample = mine  # type: ignore[attr-defined]
+
+    def look(self) -> None:
+        """After a step: what it did to the canaries' parameters."""
+        if self.parameter.grad is not None:
+            self._total += self.parameter.grad.double().cpu() * (self._asked.divisor / self._asked.clip)
+
+
 def check_private(network: nn.Module) -> None:
     """Raises InputError where a layer mixes the images of a batch, so that no gradient is that of one image."""
     mixing = [name for name, module in network.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
@@ -55,11 +94,12 @@ def train_privately(
     randomness: int,
     device: str = "cpu",
     progress: Progress = no_progress,
+    canaries: GradientCanaries | None = None,
 ) -> Network:
     """A network trained from scratch, in evaluation mode, on the CPU; its inputs are standardised by constants.
 
     start: seed of the first weights, which may be known. randomness: seed of coins and noise: whoever knows it can take
-    the noise away again. Raises InputError for networks with BatchNorm.
+    the noise away again. canaries: mixed into every step, for an audit. Raises InputError for networks with BatchNorm.
     """
     from opacus import GradSampleModule
     from opacus.optimizers import DPOptimizer
@@ -72,8 +112,9 @@ def train_privately(
     network.to(device).train()
     with _quiet_hooks():
         wrapped = GradSampleModule(network)
+        own = list(network.parameters())
         optimizer = DPOptimizer(
-            torch.optim.SGD(network.parameters(), lr=asked.learning_rate, momentum=0.9),
+            torch.optim.SGD([*own, *([canaries.parameter] if canaries else [])], lr=asked.learning_rate, momentum=0.9),
             noise_multiplier=asked.steps.noise_multiplier,
             max_grad_norm=asked.clip,
             expected_batch_size=asked.divisor,
@@ -85,7 +126,11 @@ def train_privately(
             rows = np.flatnonzero(rng.random(len(images)) < asked.steps.sampling_rate)
             optimizer.zero_grad(set_to_none=True)
             _gradients(wrapped, images.take(rows), asked, rng, device)
+            if canaries is not None:
+                canaries.join(own)
             optimizer.step()
+            if canaries is not None:
+                canaries.look()
             progress("training with noise", (step + 1) / asked.steps.steps)
         wrapped.remove_hooks()
     for parameter in network.parameters():

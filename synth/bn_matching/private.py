@@ -10,7 +10,7 @@ related method does, would give the statistics away).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -21,9 +21,11 @@ from torch.nn import functional
 from privaudit.accounting import GaussianSteps, accountant_name, epsilon_spent, least_noise
 from privaudit.attack import Context, Effort, Settings
 from privaudit.calls import Call, compute, surroundings
+from privaudit.dp_audit import PrivateStage
 from privaudit.errors import InputError
 from privaudit.images import Images, concatenate
 from privaudit.learning import Network, logits
+from privaudit.learning.private import PrivateTraining
 from privaudit.release import PrivacyClaim, Release
 from privaudit.store import Arrays
 from privaudit.synth.bn_matching.embedding import Embedding, NoisySums
@@ -101,16 +103,35 @@ class DPBNMatching(Settings):
 
     def mechanisms(self, effort: Effort) -> tuple[GaussianSteps, GaussianSteps]:
         """DP-SGD of the teacher, and the statistics: with the least noise that keeps the budget."""
-        epsilon, delta = self._budget()
+        epsilon, delta = self.budget()
         steps = self.teacher_steps or TEACHER_STEPS[effort]
         return _mechanisms(epsilon, delta, self.statistics_share, self.sampling_rate, steps)
 
-    def _budget(self) -> tuple[float, float]:
+    def budget(self) -> tuple[float, float]:
+        """Epsilon and delta. Raises InputError where they are not set."""
         if self.epsilon is None or self.delta is None:
             raise InputError(
                 "dp-bn-matching needs a budget: set epsilon and delta, for example --set epsilon=3 --set delta=1e-5."
             )
         return self.epsilon, self.delta
+
+    def private_stages(self, members: Images, context: Context) -> Sequence[PrivateStage]:
+        """The teacher's training, and the noisy statistics; their counts together are the claim."""
+        from privaudit.synth.bn_matching.private_fit import statistics_scores, teacher_scores
+
+        teacher, sums = self.mechanisms(context.effort)
+        classes = int(members.labels.max()) + 1
+        asked = PrivateTraining(teacher, self.clip, self.divisor, self.teacher_learning_rate, self.crop)
+        device, length = context.device, self.statistics_length
+        return [
+            PrivateStage("teacher", teacher, partial(teacher_scores, asked, members, classes, device), one_run=True),
+            PrivateStage(
+                "statistics",
+                sums,
+                partial(statistics_scores, sums.noise_multiplier, members, classes, length, device),
+                one_run=False,
+            ),
+        ]
 
     def make(self, shard: Shard, members: Images, context: Context) -> Images:
         """Optimise one batch of noise. It looks at the teacher and the noisy sums, and at no member."""
@@ -165,7 +186,7 @@ class DPBNMatching(Settings):
     def _claim(self, effort: Effort) -> PrivacyClaim | None:
         if self.noise == "seeded":
             return None
-        _, delta = self._budget()
+        _, delta = self.budget()
         teacher, sums = self.mechanisms(effort)
         return PrivacyClaim(
             epsilon=epsilon_spent([teacher, sums], delta),

@@ -1,4 +1,4 @@
-"""All that looks at the members for `dp-bn-matching`: the teacher and the noisy sums, made once."""
+"""All that looks at the members for `dp-bn-matching`: the teacher and the noisy sums, made once; and its audit."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from privaudit import seeds
 from privaudit.accounting import GaussianSteps
 from privaudit.calls import surroundings
 from privaudit.images import Images
-from privaudit.learning import Architecture
+from privaudit.learning import Architecture, Network
 from privaudit.learning.networks import GROUPNORM
-from privaudit.learning.private import PrivateTraining, train_privately
+from privaudit.learning.private import GradientCanaries, PrivateTraining, train_privately
+from privaudit.learning.training import seeded
 from privaudit.store import Arrays
 from privaudit.synth.bn_matching.embedding import Embedding, exact_sums, noisy_sums
 
@@ -27,12 +30,6 @@ def fit_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arra
         rng = np.random.default_rng(secrets.randbits(128))
     else:
         rng = seeds.generator(seed, "dp-bn-matching noise")
-    architecture = Architecture(
-        name=GROUPNORM,
-        channels=1 if images.size[2] == 1 else 3,
-        classes=arguments["classes"],
-        side=min(images.size[:2]),
-    )
     asked = PrivateTraining(
         GaussianSteps(*arguments["teacher"]),
         clip=arguments["clip"],
@@ -41,7 +38,7 @@ def fit_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arra
         crop=arguments["crop"],
     )
     network = train_privately(
-        architecture,
+        _architecture(images, arguments["classes"]),
         asked,
         images,
         start=int(seeds.generator(seed, "dp-bn-matching start").integers(2**62)),
@@ -53,3 +50,62 @@ def fit_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arra
         exact = exact_sums(embedding, images, arguments["classes"])
     found = noisy_sums(exact, float(arguments["sums"]), rng)
     return {**network.cpu().arrays(), "sums": found.sums.numpy(), "counts": found.counts.numpy()}
+
+
+def _architecture(images: Images, classes: int) -> Architecture:
+    channels = 1 if images.size[2] == 1 else 3
+    return Architecture(name=GROUPNORM, channels=channels, classes=classes, side=min(images.size[:2]))
+
+
+def teacher_scores(
+    asked: PrivateTraining,
+    images: Images,
+    classes: int,
+    device: str,
+    inside: NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """What gradients of length clip leave in the steps of the teacher's training, float64 [canaries]."""
+    start, randomness, coins = (int(value) for value in rng.integers(2**62, size=3))
+    canaries = GradientCanaries(inside, asked, coins, device)
+    train_privately(
+        _architecture(images, classes),
+        asked,
+        images,
+        start=start,
+        randomness=randomness,
+        device=device,
+        progress=surroundings().report,
+        canaries=canaries,
+    )
+    return canaries.scores
+
+
+def statistics_scores(
+    noise_multiplier: float,
+    images: Images,
+    classes: int,
+    length: float,
+    device: str,
+    inside: NDArray[np.bool_],
+    rng: np.random.Generator,
+    views: int = 1,
+) -> NDArray[np.float64]:
+    """What vectors of length 1 leave in the noisy sums, float64 [canaries]; each in sums of its own, under a network
+    that is not trained.
+
+    views: how often the noise is drawn; more than once gives a mean of so many noisy sums away.
+    """
+    with seeded(int(rng.integers(2**62))):
+        network = Network(_architecture(images, classes))
+    with Embedding(network, length, device) as embedding:
+        exact = exact_sums(embedding, images, classes)
+    scores = np.empty(len(inside))
+    for place, is_in in enumerate(inside):
+        direction = torch.zeros_like(exact)
+        row = direction[place % classes]
+        row[place % (len(row) - 1)] = row[-1] = 0.5**0.5
+        found = [noisy_sums(exact + float(is_in) * direction, noise_multiplier, rng) for _ in range(views)]
+        seen = torch.stack([torch.cat([one.sums, one.counts[:, None]], 1) for one in found]).mean(0) / 2**0.5
+        scores[place] = float(((seen - exact) * direction).sum())
+    return scores

@@ -47,7 +47,7 @@ def smooth(count: int, seed: int, classes: int = 2) -> Images:
 
 
 def mixed(members: Images, seed: int = 0, **settings: int) -> Release:
-    return made(PixelBlockMixing(**settings), members, Context(np.random.default_rng(0), seed=seed))  # type: ignore[arg-type]
+    return made(PixelBlockMixing(**settings), members, Context(np.random.default_rng(0), seed=seed))
 
 
 def own(reference: Images | None = None) -> Context:
@@ -91,7 +91,7 @@ def test_blocks_pasted_anywhere_are_no_grid() -> None:
 
 def test_a_true_neighbour_fits_better_than_a_stranger() -> None:
     fit = Fit.learned(smooth(120, seed=9), (8, 8), np.random.default_rng(0))
-    images = smooth(60, seed=2, classes=1).pixels.astype(np.float32) / 255
+    images = np.divide(smooth(60, seed=2, classes=1).pixels, 255, dtype=np.float32)
     odds = fit.log_odds(images[:, :8, :8], images[:, :8, 8:])
     assert odds.shape == (60, 60)
     itself = np.eye(60, dtype=bool)
@@ -126,7 +126,7 @@ def by_hand() -> tuple[Images, Images, NDArray[np.int64]]:
 
 
 def test_the_truth_is_found_by_comparing_blocks() -> None:
-    """Member 0 lies in released image 0 but for the block below left, which stands nowhere; member 2's last block, too."""
+    """Member 0 is in released image 0 but for the block below left, which stands nowhere; nor does member 2's last."""
     members, released, table = by_hand()
     mine, theirs = numbered([released.pixels, members.pixels], (1, 1))
     np.testing.assert_array_equal(mine, theirs[table, np.array([[0, 0], [1, 1]]), np.array([[0, 1], [0, 1]])])
@@ -218,10 +218,6 @@ def test_what_it_needs() -> None:
 
 
 def audited(release: Release, members: Images, folder: Path) -> tuple[AuditRecord, set[str]]:
-    parts = {
-        name: dataset(smooth(count, seed))
-        for name, count, seed in (("controls", 500, 3), ("fresh", 300, 4), ("reference", 200, 5))
-    }
     plan = Plan(
         members=dataset(members),
         candidates=[Candidate("mixed", release, dataset(release.images))],
@@ -229,7 +225,9 @@ def audited(release: Release, members: Images, folder: Path) -> tuple[AuditRecor
         effort="quick",
         kinds=("mirrored",),
         random_split=True,
-        **parts,
+        controls=dataset(smooth(500, 3)),
+        fresh=dataset(smooth(300, 4)),
+        reference=dataset(smooth(200, 5)),
     )
     policy = load_policy("demo")
     evidence = collect(plan, policy, Store(folder))

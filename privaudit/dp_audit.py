@@ -1,0 +1,217 @@
+"""The audit of a claim of differential privacy: canaries inside the engine, tested against the claimed curve.
+
+The engine runs its own noisy computations with m canaries mixed in, each by a coin, and says what they left in
+everything that it looks at afterwards. Black-box attacks on a release cannot refute a claim of any size; this can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privaudit import seeds
+from privaudit.accounting import GaussianSteps, epsilon_spent, privacy_curve
+from privaudit.attack import Context, Effort
+from privaudit.cells import context
+from privaudit.errors import IncompleteError, InputError
+from privaudit.execution import Failure, Task, run
+from privaudit.images import Images
+from privaudit.manifest import result_facts
+from privaudit.piles import put_images
+from privaudit.plan import Announce, settings_of, within
+from privaudit.plugins import make_synthesizer
+from privaudit.statistics.epsilon import one_run_epsilon, one_run_gaussian_epsilon
+from privaudit.statistics.tradeoff import CanaryTest, canary_test
+from privaudit.store import Arrays, Store
+from privaudit.synthesizer import Synthesizer
+
+FEWEST = 100
+LEVEL = 0.95
+_OBSERVE = "privaudit.dp_audit:observe_task"
+_GUESSED = 0.25
+
+
+@dataclass(frozen=True)
+class PrivateStage:
+    """A noisy computation of an engine. claimed: what its claim counts it as.
+
+    observe: runs it with these canaries in (bool [m]) and returns float64 [m], higher = surer that it was in: all that
+        the engine's later steps and its release depend on may be looked at. Scores of different canaries must be
+        independent. one_run: whether all canaries were in one run, or each had a run of its own.
+    """
+
+    name: str
+    claimed: GaussianSteps
+    observe: Callable[[NDArray[np.bool_], np.random.Generator], NDArray[np.float64]]
+    one_run: bool
+
+
+@runtime_checkable
+class PrivateEngine(Protocol):
+    """What an engine with a claim has besides, so that the claim can be audited."""
+
+    def private_stages(self, members: Images, context: Context) -> Sequence[PrivateStage]:
+        """Its noisy computations. Their claimed counts, together, are the claim of what it releases."""
+
+    def budget(self) -> tuple[float, float]:
+        """Epsilon and delta. Raises InputError where they are not set."""
+
+
+@dataclass(frozen=True)
+class OneRun:
+    """Guesses about the canaries of one run: the quarter with the highest scores in, the lowest quarter out.
+
+    if_gaussian: bound of Mahloujifar et al. 2025 for the trade-off curves of Gaussian mechanisms. of_any: that of
+    Steinke et al. 2023. largest: the latter, had all guesses been right.
+    """
+
+    guesses: int
+    correct: int
+    if_gaussian: float
+    of_any: float
+    largest: float
+
+
+@dataclass(frozen=True, eq=False)
+class StageFound:
+    """What the canaries of one stage showed. epsilon: its part of the claim, alone, at the claim's delta."""
+
+    name: str
+    claimed: GaussianSteps
+    epsilon: float
+    test: CanaryTest
+    lower_if_gaussian: float
+    lower_of_any: float
+    one_run: OneRun | None
+    scores: NDArray[np.float64]
+    inside: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class DPAudit:
+    """The audit of one engine's claim. refuted: at 95 % for all stages together."""
+
+    epsilon: float
+    delta: float
+    stages: tuple[StageFound, ...]
+
+    @property
+    def refuted(self) -> bool:
+        """Whether some stage does not keep its part of the claim."""
+        return any(stage.test.refuted for stage in self.stages)
+
+
+def private(engine: Synthesizer) -> PrivateEngine:
+    """The engine as one whose claim can be audited. Raises InputError where it cannot."""
+    if not isinstance(engine, PrivateEngine):
+        raise InputError(
+            f"The claim of '{engine.name}' cannot be audited from within: it makes none, or does not open its noisy "
+            "computations (private_stages). For what it does to the worst-off images: privaudit canaries."
+        )
+    engine.budget()
+    return engine
+
+
+def coins(count: int, seed: int, stage: str) -> NDArray[np.bool_]:
+    """A fair coin for each canary of a stage."""
+    return seeds.generator(seed, "dp-audit coins", stage).random(count) < 0.5
+
+
+def audit(
+    engine: Synthesizer,
+    members: Images,
+    store: Store,
+    *,
+    canaries: int,
+    seed: int,
+    effort: Effort,
+    device: str,
+    workers: int,
+    announce: Announce,
+) -> DPAudit:
+    """Run every stage of the engine with canaries, and test it against its claim. Finished stages are kept.
+
+    Raises InputError where the engine opens nothing or canaries are fewer than 100, IncompleteError where one fails.
+    """
+    if canaries < FEWEST:
+        raise InputError(f"{canaries} canaries can show nothing: at least {FEWEST} are needed, 1,000 are usual.")
+    opened = private(engine)
+    epsilon, delta = opened.budget()
+    given = {"seed": seed, "effort": effort, "device": device}
+    stages = opened.private_stages(members, context(given, engine.name, "dp-audit"))
+    kind, stored = type(engine), put_images(store, members)
+    tasks = [
+        Task(
+            f"{engine.name}: {stage.name} with {canaries:,} canaries",
+            _OBSERVE,
+            {**given, "engine": engine.name, "settings": settings_of(engine), "stage": stage.name, "count": canaries},
+            {"members": stored},
+            {"version": engine.version, "class": f"{kind.__module__}:{kind.__qualname__}", **result_facts(device)},
+        )
+        for stage in stages
+    ]
+    scores: dict[str, NDArray[np.float64]] = {}
+    announce(f"putting canaries into {engine.name}", 0, len(tasks))
+    for done, (task, result) in enumerate(run(tasks, store, workers, within(announce)), 1):
+        if isinstance(result, Failure):
+            if result.is_input:
+                raise InputError(result.message)
+            error = IncompleteError(f"{task.label} failed: {result.message}. Start the same command again to go on.")
+            error.add_note(result.trace)
+            raise error
+        scores[task.arguments["stage"]] = np.asarray(store.load(result.arrays)["scores"])
+        announce(task.label, done, len(tasks))
+    found = tuple(judged(stage, scores[stage.name], seed, delta, len(stages)) for stage in stages)
+    return DPAudit(epsilon, delta, found)
+
+
+def observe_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
+    """Inputs {'members'} to 'scores' of the canaries of one stage."""
+    engine = private(make_synthesizer(arguments["engine"], dict(arguments["settings"])))
+    members = Images(inputs["members"]["pixels"], inputs["members"]["labels"])
+    own = context(arguments, arguments["engine"], "dp-audit")
+    (stage,) = (one for one in engine.private_stages(members, own) if one.name == arguments["stage"])
+    return {"scores": observed(stage, arguments["count"], arguments["seed"])}
+
+
+def observed(stage: PrivateStage, count: int, seed: int) -> NDArray[np.float64]:
+    """The scores of so many canaries of a stage. Raises InputError where the engine does not give one for each."""
+    scores = stage.observe(coins(count, seed, stage.name), seeds.generator(seed, "dp-audit", stage.name))
+    if scores.shape != (count,) or not np.isfinite(scores).all():
+        raise InputError(f"The stage '{stage.name}' must give a finite score to each of {count} canaries.")
+    return np.asarray(scores, dtype=np.float64)
+
+
+def judged(stage: PrivateStage, scores: NDArray[np.float64], seed: int, delta: float, stages: int) -> StageFound:
+    """What the scores of one of so many stages show."""
+    inside = coins(len(scores), seed, stage.name)
+    level = 1 - (1 - LEVEL) / stages
+    curve = privacy_curve((stage.claimed,))
+    test = canary_test(scores, inside, curve, level, seeds.generator(seed, "dp-audit halves", stage.name))
+    return StageFound(
+        stage.name,
+        stage.claimed,
+        epsilon_spent([stage.claimed], delta),
+        test,
+        test.epsilon_if_gaussian(delta),
+        test.epsilon_of_any(delta),
+        _one_run(scores, inside, delta, level) if stage.one_run else None,
+        scores,
+        inside,
+    )
+
+
+def _one_run(scores: NDArray[np.float64], inside: NDArray[np.bool_], delta: float, level: float) -> OneRun:
+    count, order = int(_GUESSED * len(scores)), np.argsort(-scores, kind="stable")
+    correct = int(inside[order[:count]].sum() + (~inside[order[len(order) - count :]]).sum())
+    return OneRun(
+        2 * count,
+        correct,
+        one_run_gaussian_epsilon(len(scores), 2 * count, correct, delta, level),
+        one_run_epsilon(len(scores), 2 * count, correct, delta, level),
+        one_run_epsilon(len(scores), 2 * count, 2 * count, delta, level),
+    )
