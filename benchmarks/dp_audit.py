@@ -2,7 +2,7 @@
 
 The two noisy computations of `dp-bn-matching` (MNIST, 60 members: canaries do not look at images, so that more would
 cost time and change nothing; `quick`, 150 steps at sampling rate 0.1), claimed epsilon 10, 3 and 1 at delta 1e-5, with
-4,000 canaries and 20 seeds each: as they are; with a tenth of the noise that is claimed; and the statistics with fresh
+8,000 canaries and 20 seeds each: as they are; with a tenth of the noise that is claimed; and the statistics with fresh
 noise at each of the 250 steps of the optimisation, as published code of a related method has it. Cells are resumable.
 
     python -m benchmarks.dp_audit --log dp_audit.jsonl
@@ -31,7 +31,7 @@ from privaudit.synth.bn_matching.private_fit import statistics_scores
 
 EPSILONS = (10.0, 3.0, 1.0)
 KINDS = {"as it is": 1, "a tenth of the noise": 10, "noise at every step": 1}
-DELTA, CANARIES, MEMBERS, SEEDS = 1e-5, 4000, 60, 20
+DELTA, CANARIES, MEMBERS, SEEDS = 1e-5, 8000, 60, 20
 QUICK: Effort = "quick"
 
 
@@ -68,7 +68,7 @@ def one(cell: Cell) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     for stage in stages:
         told = replace(stage, claimed=claimed[stage.name])
-        # Sums of 250 draws for each of 4,000 canaries would take minutes a seed; 1,000 are enough to refute.
+        # Sums of 250 draws for each of 8,000 canaries would take minutes a seed; 1,000 are enough to refute.
         count = 1000 if cell["kind"] == "noise at every step" else CANARIES
         found = [judged(told, observed(told, count, seed), seed, DELTA, len(claimed)) for seed in range(SEEDS)]
         rows[stage.name] = {

@@ -33,6 +33,10 @@ TERMS: Mapping[str, str] = {
     "raw": "The arm in which the members themselves are released: an attack that finds nothing there is worth nothing.",
     "arm": "One run of an attack: on the candidate ('release'), on the members themselves ('raw'), or on images that "
     "nobody used ('fresh').",
+    "positive": "As an arm, of attacks that undo what an engine did: the engine run on members, and the attacker told "
+    "the truth. An attack that finds nothing there is worth nothing.",
+    "negative": "As an arm, of attacks that undo what an engine did: the engine run on images that nobody used. An "
+    "attack that finds members there is not valid.",
     "planted members": "Known members that were changed (mirrored, cropped, ...) and put into the candidate, to see "
     "from how many on an attack notices.",
     "policy": "A file of rules that a candidate must keep. `privaudit init` writes one with comments.",

@@ -42,6 +42,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "steps": 5,
     },
     "copy-descriptor": {"steps": 40, "precision": "float32"},
+    "mixing-restoration": {"block_height": 4, "block_width": 4},
     "gan-inversion": {"images": 6, "victim": {"network": "convnet", "epochs": 2}, "steps": 5, "restarts": 1},
 }
 """Settings with which attacks that compute much compute little here."""

@@ -14,7 +14,6 @@ from privaudit.attacks.mixing_restoration.grid import block_size
 from privaudit.attacks.mixing_restoration.restoration import assembled, restored
 from privaudit.attribution import own_blocks
 from privaudit.closeness import closeness
-from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.release import Release
 
@@ -49,14 +48,8 @@ class MixingRestoration(ReleaseAttack):
 
     def bound_to(self, release: Release) -> MixingRestoration | None:
         """With the size of the blocks, unless it is given; None where the release shows none."""
-        if self.block_height is not None and self.block_width is not None:
-            return self
-        block = block_size(release.images)
-        if block is None:
-            return None
-        return self.model_copy(
-            update={"block_height": self.block_height or block[0], "block_width": self.block_width or block[1]}
-        )
+        block = self._block(release.images)
+        return None if block is None else self.model_copy(update={"block_height": block[0], "block_width": block[1]})
 
     def engine_settings(self, feed: Images) -> Mapping[str, Any]:
         """The same blocks, and as many sources as the smallest class allows, ten at most."""
@@ -70,21 +63,27 @@ class MixingRestoration(ReleaseAttack):
 
     def told(self, seen: Seen, sources: Images) -> Seen:
         """With the released image that has the right block, for every image at every place."""
-        return Seen({**seen.arrays, _TRUTH: own_blocks(seen.images, sources, self._block(seen.images))})
+        block = self._block(seen.images)
+        return seen if block is None else Seen({**seen.arrays, _TRUTH: own_blocks(seen.images, sources, block)})
 
-    def _block(self, images: Images) -> tuple[int, int]:
-        height, width, _ = images.size
-        if self.block_height is None or self.block_width is None:
-            raise InputError(f"{self.name} needs the size of the blocks: give block_height and block_width.")
-        return min(height, self.block_height), min(width, self.block_width)
+    def _block(self, images: Images) -> tuple[int, int] | None:
+        """The size of the blocks; None where none is given and the images show no grid."""
+        given = self.block_height, self.block_width
+        found = block_size(images) if None in given else None
+        if None in given and found is None:
+            return None
+        height, width = (one or other for one, other in zip(given, found or (1, 1), strict=True))
+        return min(images.size[0], height), min(images.size[1], width)
 
     def attack(self, seen: Seen, suspects: Images, own: Context) -> Evidence:
-        """Score: closeness to the nearest image that was put together.
+        """Score: closeness to the nearest image that was put together; no opinion where there is no grid of blocks.
 
         Raises InputError without images of the attacker's own.
         """
         released, reference = seen.images, own.own_images(self.name)
         block = self._block(released)
+        if block is None:
+            return Evidence(scores=np.full(len(suspects), np.nan))
         start, pixels = self._assembled(seen, reference, block, own)
         images = Images(pixels, released.labels[start])
         return Evidence(scores=closeness(suspects, images, reference), assembly=Assembly(images, start, block))

@@ -30,7 +30,7 @@ def dp_audit(
     ),
     canaries: Annotated[
         int, typer.Option(metavar="N", min=1, help="Canaries in each noisy computation of the engine.")
-    ] = 4000,
+    ] = 8000,
     effort: Annotated[EffortChoice, typer.Option(help="How much the engine spends.")] = EffortChoice.STANDARD,
     seed: options.Seed = 0,
     size: options.Size = None,

@@ -210,8 +210,11 @@ def test_what_it_needs() -> None:
     assert isinstance(attack, EngineBound)
     with pytest.raises(InputError, match="mixing-restoration needs images of the attacker's own"):
         attack.attack(attack.expose(release, own()), release.images, Context(np.random.default_rng(0)))
-    with pytest.raises(InputError, match="needs the size of the blocks: give block_height and block_width"):
-        MixingRestoration().attack(attack.expose(release, own()), release.images, own())
+    unmixed = Release(smooth(50, seed=2))
+    assert MixingRestoration().bound_to(unmixed) is None
+    silent = MixingRestoration().attack(attack.expose(unmixed, own()), release.images, own()).scores
+    assert silent is not None
+    assert np.isnan(silent).all()
     given = MixingRestoration(block_height=2, block_width=64).bound_to(Release(smooth(10, seed=1)))
     assert given is not None  # who gives the size of the blocks is believed
     assert dict(given.engine_settings(smooth(6, seed=1)))["sources"] == 3

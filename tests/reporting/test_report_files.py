@@ -236,8 +236,9 @@ def test_every_attack_card_explains_its_numbers() -> None:
     assert text.count("What the attacker holds:") == 2
     assert text.count("Worst person") == 3  # two cards, and the table of average and worst
     assert text.count("Smallest risk it could see") == 2
-    for title, meaning in ARMS.values():
+    for title, meaning in (ARMS[arm] for arm in ("release", "raw", "fresh")):
         assert text.count(f"{title}. {meaning}") == 2 or text.count(meaning) == 2
+    assert not any(ARMS[arm][1] in text for arm in ("positive", "negative"))  # no attack here is bound to an engine
     assert "between 0 and 19 of 3,000 images (0 % to 0.62 %)" in text
     assert "would have been found from 30 planted images on (1 % of those scored), in 95 % of cases" in text
     assert "not found up to 20 %" in text
