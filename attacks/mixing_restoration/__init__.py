@@ -11,6 +11,7 @@ from pydantic import Field
 
 from privaudit.attack import Assembly, Context, Evidence, ReleaseAttack, Seen
 from privaudit.attacks.mixing_restoration.grid import block_size
+from privaudit.attacks.mixing_restoration.matching import share_matched
 from privaudit.attacks.mixing_restoration.restoration import assembled, restored
 from privaudit.attribution import own_blocks
 from privaudit.closeness import closeness
@@ -29,8 +30,9 @@ class MixingRestoration(ReleaseAttack):
     blocks of one image fit along a seam. Then he asks, class by class, whose every block is: each image has one block
     at each place, the block that stands there or one of those at the same place in other images, and a block that is
     not plain belongs to one image only. Beliefs about neighbouring places are made to agree by belief propagation.
-    Each image is put together of the blocks most likely its own, and the suspects are scored by how close they come to
-    such an image. Scheme: Xiang et al. 2021 (arXiv 2105.08876), who call restoration computationally challenging.
+    Each image is put together of the blocks most likely its own, and a suspect is scored by the share of its blocks
+    that stand in one of these images. Scheme: Xiang et al. 2021 (arXiv 2105.08876), who call restoration
+    computationally challenging.
     """
 
     name: ClassVar[str] = "mixing-restoration"
@@ -76,7 +78,7 @@ class MixingRestoration(ReleaseAttack):
         return min(images.size[0], height), min(images.size[1], width)
 
     def attack(self, seen: Seen, suspects: Images, own: Context) -> Evidence:
-        """Score: closeness to the nearest image that was put together; no opinion where there is no grid of blocks.
+        """Score: share of a suspect's blocks in one image that was put together; no opinion without a grid of blocks.
 
         Raises InputError without images of the attacker's own.
         """
@@ -86,7 +88,11 @@ class MixingRestoration(ReleaseAttack):
             return Evidence(scores=np.full(len(suspects), np.nan))
         start, pixels = self._assembled(seen, reference, block, own)
         images = Images(pixels, released.labels[start])
-        return Evidence(scores=closeness(suspects, images, reference), assembly=Assembly(images, start, block))
+        share, nearest = share_matched(suspects, images, reference, block)
+        # Of suspects of whom no block stands anywhere, the closeness of all pixels decides, which is then below 0.
+        score = np.where(share > 0, share, np.tanh(closeness(suspects, images, reference)) - 1)
+        found = np.where(nearest >= 0, start[nearest], -1)
+        return Evidence(scores=score, nearest=found, assembly=Assembly(images, start, block))
 
     def _assembled(
         self, seen: Seen, reference: Images, block: tuple[int, int], own: Context
