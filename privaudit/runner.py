@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from privaudit import seeds
-from privaudit.arms import arms_of, class_counts, like
-from privaudit.artifacts import analogue, grown, lacking, put_artifacts
-from privaudit.attack import Attack, EngineBound, Ranked, ReleaseAttack, holds_release, ranks, trains
+from privaudit.arm_cells import SHOWN, Cell, cells_of
+from privaudit.attack import Attack, Ranked, ReleaseAttack, holds_release, ranks
 from privaudit.attribution import attributable, attribution_of
 from privaudit.cells import ATTACK, EXPOSE
 from privaudit.evidence import PAIRS, Scores
@@ -20,46 +19,18 @@ from privaudit.execution import Failure, Task, run
 from privaudit.forecast import Speeds, attack_work
 from privaudit.halves import Means, backbones_for, half, handed
 from privaudit.pairs import pairs
-from privaudit.piles import Pile, put_images, shuffled
+from privaudit.piles import put_images, shuffled
 from privaudit.plan import Announce, Candidate, Plan
-from privaudit.plants import Planting, plan, planted
 from privaudit.plugins import make_attack
 from privaudit.pools import Pools
 from privaudit.record import Attribution, Recovery
 from privaudit.recovery import measurable, read_recovery, recovery
 from privaudit.release import Release
-from privaudit.siblings import FEWEST, Siblings, lacking_siblings
+from privaudit.siblings import FEWEST, Siblings
 from privaudit.statistics.units import unit_scores
 from privaudit.store import Arrays, Entry, Store
 
-_SHOWN = {
-    "release": "the candidate",
-    "raw": "the members themselves",
-    "fresh": "images that nobody used",
-    "positive": "members that the engine was run on, with the truth",
-    "negative": "images that nobody used, after the engine",
-}
-
-
-@dataclass(frozen=True, eq=False)
-class _Cell:
-    """One attack on one arm of one release. part: 'release', 'raw', 'fresh', or a planting.
-
-    beside: what the attack looks at beside the images, in the store. analogue: the same, to be made in this arm.
-    bound: the attack with what it read off the candidate, where it is bound to an engine; sources: the images that
-    the engine was fed in this arm.
-    """
-
-    release: str
-    attack: str
-    arm: str
-    pile: Pile
-    stored: dict[str, str]
-    planting: Planting | None = None
-    beside: Mapping[str, str] = field(default_factory=dict)
-    analogue: Mapping[str, Any] = field(default_factory=dict)
-    bound: Attack | None = None
-    sources: Mapping[str, str] = field(default_factory=dict)
+Measured = tuple[Cell, Entry | Failure]
 
 
 def _only_holds(attack: Attack) -> bool:
@@ -106,69 +77,13 @@ class Runner:
             for parts in (("members", "controls", "fresh"), ("members", "controls"))
         }
 
-    def cells(self, candidate: Candidate) -> list[_Cell]:
+    def cells(self, candidate: Candidate) -> list[Cell]:
         """All runs that one candidate needs."""
-        pools, seed = self.pools, self.plan.seed
         shown = self.shown[candidate.name] = self.plan.shown(candidate.release)
-        attacks = {
-            name: attack
-            for name, attack in self.attacks.items()
-            if lacking(attack, shown) is None and lacking_siblings(attack, pools) is None
-        }
-        shape = class_counts(shown.images)
-        raw_pool = pools.images("members")
-        fresh_pool = pools.fresh.images
-        stored = (
-            put_images(self.store, shown.images),
-            put_images(self.store, raw_pool.take(like(raw_pool, shape, seeds.generator(seed, "raw")))),
-            put_images(self.store, fresh_pool.take(like(fresh_pool, shape, seeds.generator(seed, "fresh")))),
-        )
-        bound = {name: attack.bound_to(shown) for name, attack in attacks.items() if isinstance(attack, EngineBound)}
-        fed = (put_images(self.store, pools.members.images) if bound else {}, *stored[1:])
-        cells = [
-            _Cell(
-                candidate.name,
-                name,
-                arm,
-                self.piles[ranks(attack), arm == "release"],
-                images,
-                beside=put_artifacts(self.store, attack, shown) if arm == "release" else {},
-                analogue={} if arm == "release" else analogue(attack, shown),
-                bound=bound.get(name),
-                sources=sources if name in bound else {},
-            )
-            for name, attack in attacks.items()
-            for arm, images, sources in zip(arms_of(attack), stored, fed, strict=True)
-        ]
-        for number, planting in enumerate(self._plantings(len(shown.images))):
-            rng = seeds.generator(seed, "plants", number)
-            plants = planted(planting, pools.members.images, shown.images, rng)
-            order = seeds.generator(seed, "plant places", number).permutation(len(shown.images) + len(plants))
-            mixed = grown(shown, plants, order, seeds.generator(seed, "plant soft labels", number))
-            grown_images = put_images(self.store, mixed.images)
-            cells += [
-                _Cell(
-                    candidate.name,
-                    name,
-                    f"plants {number + 1}",
-                    self.piles[ranks(attack), True],
-                    grown_images,
-                    planting,
-                    put_artifacts(self.store, attack, mixed),
-                )
-                for name, attack in attacks.items()
-                if holds_release(attack) and not trains(attack) and not isinstance(attack, EngineBound)
-            ]
-        return cells
+        return cells_of(candidate.name, shown, self.plan, self.attacks, self.pools, self.piles, self.store)
 
-    def _plantings(self, n_release: int) -> list[Planting]:
-        rows = self.pools.scored_members
-        _, first = np.unique(self.pools.units("members"), return_index=True)
-        one_each = [int(row) for row in rows[np.sort(first)]]
-        return plan(one_each, n_release, seeds.generator(self.plan.seed, "planting"), self.plan.kinds)
-
-    def _task(self, cell: _Cell, function: str, inputs: dict[str, dict[str, str]]) -> Task:
-        label = f"{cell.attack} on {_SHOWN.get(cell.arm, cell.arm.replace('plants', 'planted members, part'))}"
+    def _task(self, cell: Cell, function: str, inputs: dict[str, dict[str, str]]) -> Task:
+        label = f"{cell.attack} on {SHOWN.get(cell.arm, cell.arm.replace('plants', 'planted members, part'))}"
         # Asked for only where pairs are pictured; stored results without it have another key.
         asked: dict[str, Any] = {"nearest": True} if function == ATTACK and self._pictured(cell) else {}
         if function == EXPOSE and cell.analogue:
@@ -177,22 +92,22 @@ class Runner:
             asked["arm"] = cell.arm
         return half(function, label, cell.bound or self.attacks[cell.attack], self.means, inputs, asked)
 
-    def _pictured(self, cell: _Cell) -> bool:
+    def _pictured(self, cell: Cell) -> bool:
         attack = self.attacks[cell.attack]
         return cell.arm == "release" and holds_release(attack) and ranks(attack) == "suspects"
 
-    def _own(self, cell: _Cell) -> dict[str, str]:
+    def _own(self, cell: Cell) -> dict[str, str]:
         """The attacker's own images; with the persons in them for attacks that rank siblings."""
         if ranks(self.attacks[cell.attack]) == "suspects" or self.pools.reference.groups is None:
             return self.reference
         return self.reference | {"units": self.store.put_array(self.pools.reference.units)}
 
-    def run(self, cells: list[_Cell]) -> dict[tuple[str, str], Outcome]:
+    def run(self, cells: list[Cell]) -> dict[tuple[str, str], Outcome]:
         """Both halves of every cell, and what was recovered: by release and attack."""
         exposures = self._exposures(cells)
         seen = {cell: shown for cell, shown in zip(cells, exposures, strict=True) if isinstance(shown, Entry)}
         failures: dict[tuple[str, str], Failure] = {}
-        tasks: dict[str, list[_Cell]] = {}
+        tasks: dict[str, list[Cell]] = {}
         todo: list[Task] = []
         for cell, shown in zip(cells, exposures, strict=True):
             if isinstance(shown, Failure):
@@ -205,7 +120,7 @@ class Runner:
             tasks.setdefault(task.key, []).append(cell)
         scores: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}
         seconds: dict[tuple[str, str], float] = {}
-        evidence: dict[_Cell, Entry] = {}
+        evidence: dict[Cell, Entry] = {}
         galleries: dict[tuple[str, str], dict[str, Arrays]] = {}
         done = 0
         for task, result in run(todo, self.store, self.plan.workers, self._hear):
@@ -256,7 +171,7 @@ class Runner:
             for place in sorted({(cell.release, cell.attack) for cell in cells})
         }
 
-    def _exposures(self, cells: list[_Cell]) -> list[Entry | Failure]:
+    def _exposures(self, cells: list[Cell]) -> list[Entry | Failure]:
         """The victim's half of every cell."""
         tasks = [self._task(cell, EXPOSE, {"release": {**cell.stored, **cell.beside}}) for cell in cells]
         found: dict[str, Entry | Failure] = {}
@@ -269,13 +184,10 @@ class Runner:
             found[task.key] = result
         return [found[task.key] for task in tasks]
 
-    def _recoveries(
-        self, evidence: Mapping[_Cell, Entry], seen: Mapping[_Cell, Entry]
-    ) -> Iterator[tuple[_Cell, Entry | Failure]]:
+    def _recoveries(self, evidence: Mapping[Cell, Entry], seen: Mapping[Cell, Entry]) -> Iterator[Measured]:
         """Measure what each mediated attack recovered."""
         members, controls = (put_images(self.store, self.pools.images(part)) for part in ("members", "controls"))
-        tasks: list[Task] = []
-        asked: dict[str, list[_Cell]] = {}
+        asked: list[tuple[Cell, Task]] = []
         for cell, entry in evidence.items():
             inputs = {
                 "released": cell.stored,
@@ -285,40 +197,42 @@ class Runner:
                 **measurable(entry.arrays, seen[cell].arrays),
             }
             if "kept" in inputs:
-                label = f"what {cell.attack} recovered from {_SHOWN[cell.arm]}"
-                tasks.append(recovery(label, inputs, self.plan.seed, self.plan.weights))
-                asked.setdefault(tasks[-1].key, []).append(cell)
-        for task, result in run(tasks, self.store, self.plan.workers, self._hear):
-            while asked[task.key]:
-                yield asked[task.key].pop(), result
+                label = f"what {cell.attack} recovered from {SHOWN[cell.arm]}"
+                asked.append((cell, recovery(label, inputs, self.plan.seed, self.plan.weights)))
+        return self._measured(asked)
 
-    def _attributions(
-        self, evidence: Mapping[_Cell, Entry], seen: Mapping[_Cell, Entry]
-    ) -> Iterator[tuple[_Cell, Entry | Failure]]:
+    def _attributions(self, evidence: Mapping[Cell, Entry], seen: Mapping[Cell, Entry]) -> Iterator[Measured]:
         """Measure how well mixed images were put together again."""
-        asked: dict[str, tuple[Task, list[_Cell]]] = {}
+        asked: list[tuple[Cell, Task]] = []
         for cell, entry in evidence.items():
             put_together = attributable(entry.arrays)
             if put_together and cell.sources:
                 inputs = {"evidence": put_together, "seen": handed(seen[cell]), "sources": dict(cell.sources)}
-                label = f"what {cell.attack} put together of {_SHOWN[cell.arm]}"
-                task = attribution_of(label, inputs, self.plan.seed)
-                asked.setdefault(task.key, (task, []))[1].append(cell)
-        for task, result in run([task for task, _ in asked.values()], self.store, self.plan.workers, self._hear):
-            for cell in asked[task.key][1]:
+                label = f"what {cell.attack} put together of {SHOWN[cell.arm]}"
+                asked.append((cell, attribution_of(label, inputs, self.plan.seed)))
+        return self._measured(asked)
+
+    def _measured(self, asked: Sequence[tuple[Cell, Task]]) -> Iterator[Measured]:
+        """The result for each cell; what several ask for is done once."""
+        cells: dict[str, list[Cell]] = {}
+        for cell, task in asked:
+            cells.setdefault(task.key, []).append(cell)
+        tasks = {task.key: task for _, task in asked}
+        for task, result in run(list(tasks.values()), self.store, self.plan.workers, self._hear):
+            for cell in cells[task.key]:
                 yield cell, result
 
     def _hear(self, label: str, stage: str, share: float) -> None:
         self.announce(f"{label}, {stage} {100 * share:.0f} %", 0, 0)
 
-    def _learn(self, cell: _Cell, seconds: float) -> None:
+    def _learn(self, cell: Cell, seconds: float) -> None:
         if cell.arm == "release":
             suspects, members = len(cell.pile.order), self.pools.members.images
             released = len(self.shown[cell.release].images)
             work = attack_work(self.attacks[cell.attack], self.plan.effort, suspects, released, members)
             Speeds(self.store).learn(*work, seconds)
 
-    def _by_unit(self, cell: _Cell, shuffled: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    def _by_unit(self, cell: Cell, shuffled: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         side = self.ranked[ranks(self.attacks[cell.attack])]
         by_part = {part: unit_scores(cell.pile.scores(shuffled, part), side.units(part)) for part in cell.pile.parts}
         if cell.planting is None:
