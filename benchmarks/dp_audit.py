@@ -49,7 +49,7 @@ class LessNoise(DPBNMatching):
 
 
 def _stages(members: Images, epsilon: float, weaker: float) -> list[PrivateStage]:
-    engine = LessNoise(epsilon=epsilon, delta=DELTA, divisor=MEMBERS * 0.1, noise="seeded", weaker=weaker)
+    engine = LessNoise(epsilon=epsilon, delta=DELTA, divisor=MEMBERS * 0.1, weaker=weaker)
     return list(engine.private_stages(members, Context(np.random.default_rng(0), effort=QUICK)))
 
 

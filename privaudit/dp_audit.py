@@ -29,8 +29,10 @@ from privaudit.statistics.tradeoff import CanaryTest, canary_test
 from privaudit.store import Arrays, Store
 from privaudit.synthesizer import Synthesizer
 
-FEWEST = 100
+FEWEST, MOST = 100, 100_000
 LEVEL = 0.95
+_VERSION = 1
+_TOLERANCE = 1e-3
 _OBSERVE = "privaudit.dp_audit:observe_task"
 _GUESSED = 0.25
 
@@ -78,14 +80,17 @@ class OneRun:
 
 @dataclass(frozen=True, eq=False)
 class StageFound:
-    """What the canaries of one stage showed. epsilon: its part of the claim, alone, at the claim's delta."""
+    """What the canaries of one stage showed. epsilon: its part of the claim, alone, at the claim's delta.
+
+    lower_of_any: holds whatever the mechanism is, where each canary had a run of its own; None: they shared one run.
+    """
 
     name: str
     claimed: GaussianSteps
     epsilon: float
     test: CanaryTest
     lower_if_gaussian: float
-    lower_of_any: float
+    lower_of_any: float | None
     one_run: OneRun | None
     scores: NDArray[np.float64]
     inside: NDArray[np.bool_]
@@ -93,16 +98,27 @@ class StageFound:
 
 @dataclass(frozen=True)
 class DPAudit:
-    """The audit of one engine's claim. refuted: at 95 % for all stages together."""
+    """The audit of one engine's claim, at 95 % for all stages together. counted: epsilon of all stages as claimed."""
 
     epsilon: float
     delta: float
+    counted: float
     stages: tuple[StageFound, ...]
 
     @property
     def refuted(self) -> bool:
-        """Whether some stage does not keep its part of the claim."""
-        return any(stage.test.refuted for stage in self.stages)
+        """Whether some stage does not keep its part of the claim, or the parts cost more than it."""
+        return self.miscounted or any(stage.test.refuted for stage in self.stages)
+
+    @property
+    def miscounted(self) -> bool:
+        """Whether the parts together cost more than the claim, as they are counted."""
+        return self.counted > self.epsilon * (1 + _TOLERANCE)
+
+    @property
+    def without_power(self) -> bool:
+        """Whether no result could have refuted anything."""
+        return not self.miscounted and not any(stage.test.could_refute for stage in self.stages)
 
 
 def private(engine: Synthesizer) -> PrivateEngine:
@@ -137,20 +153,25 @@ def audit(
 
     Raises InputError where the engine opens nothing or canaries are fewer than 100, IncompleteError where one fails.
     """
-    if canaries < FEWEST:
-        raise InputError(f"{canaries} canaries can show nothing: at least {FEWEST} are needed, 1,000 are usual.")
+    if not FEWEST <= canaries <= MOST:
+        raise InputError(f"Between {FEWEST:,} and {MOST:,} canaries are allowed, 8,000 are usual; found {canaries:,}.")
     opened = private(engine)
     epsilon, delta = opened.budget()
     given = {"seed": seed, "effort": effort, "device": device}
     stages = opened.private_stages(members, context(given, engine.name, "dp-audit"))
-    kind, stored = type(engine), put_images(store, members)
+    class_, stored = f"{type(engine).__module__}:{type(engine).__qualname__}", put_images(store, members)
     tasks = [
         Task(
             f"{engine.name}: {stage.name} with {canaries:,} canaries",
             _OBSERVE,
             {**given, "engine": engine.name, "settings": settings_of(engine), "stage": stage.name, "count": canaries},
             {"members": stored},
-            {"version": engine.version, "class": f"{kind.__module__}:{kind.__qualname__}", **result_facts(device)},
+            {
+                "audit": _VERSION,
+                "version": engine.version,
+                "class": class_,
+                **result_facts(device),
+            },
         )
         for stage in stages
     ]
@@ -166,7 +187,7 @@ def audit(
         scores[task.arguments["stage"]] = np.asarray(store.load(result.arrays)["scores"])
         announce(task.label, done, len(tasks))
     found = tuple(judged(stage, scores[stage.name], seed, delta, len(stages)) for stage in stages)
-    return DPAudit(epsilon, delta, found)
+    return DPAudit(epsilon, delta, epsilon_spent([stage.claimed for stage in stages], delta), found)
 
 
 def observe_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
@@ -198,7 +219,7 @@ def judged(stage: PrivateStage, scores: NDArray[np.float64], seed: int, delta: f
         epsilon_spent([stage.claimed], delta),
         test,
         test.epsilon_if_gaussian(delta),
-        test.epsilon_of_any(delta),
+        None if stage.one_run else test.epsilon_of_any(delta),
         _one_run(scores, inside, delta, level) if stage.one_run else None,
         scores,
         inside,

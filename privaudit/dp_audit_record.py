@@ -14,7 +14,9 @@ from privaudit.synthesizer import Synthesizer
 SCHEMA = 1
 
 
-def record(found: DPAudit, engine: Synthesizer, members: Images, seed: int, command: str) -> dict[str, Any]:
+def record(
+    found: DPAudit, engine: Synthesizer, members: Images, seed: int, persons: bool, command: str
+) -> dict[str, Any]:
     """JSON-able, without paths but those in the command. Scores are in the order of the canaries."""
     return {
         "schema": SCHEMA,
@@ -25,8 +27,11 @@ def record(found: DPAudit, engine: Synthesizer, members: Images, seed: int, comm
         "seed": seed,
         "engine": {"name": engine.name, "version": engine.version, "settings": settings_of(engine)},
         "members": {"images": len(members), "digest": members.digest},
-        "claim": {"epsilon": found.epsilon, "delta": found.delta},
+        "claim": {"epsilon": found.epsilon, "delta": found.delta, "unit": "image", "adjacency": "add/remove"},
+        "members_have_persons": persons,
+        "counted_epsilon": found.counted,
         "refuted": found.refuted,
+        "without_power": found.without_power,
         "stages": [
             {
                 "name": stage.name,

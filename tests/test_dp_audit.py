@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from opacus.optimizers import DPOptimizer
 from scipy import stats
 
 from privaudit.accounting import GaussianSteps, epsilon_spent, privacy_curve
-from privaudit.attack import Context
-from privaudit.dp_audit import PrivateStage, audit, coins, judged, observed
+from privaudit.attack import Context, Effort
+from privaudit.dp_audit import DPAudit, PrivateStage, StageFound, audit, judged, observed
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning.networks import GROUPNORM, Architecture
 from privaudit.learning.private import GradientCanaries, PrivateTraining, train_privately
-from privaudit.plugins import make_synthesizer
 from privaudit.statistics.epsilon import gaussian_noise
 from privaudit.statistics.tradeoff import CanaryTest, PrivacyCurve, canary_test, gaussian_epsilon
 from privaudit.store import Store
 from privaudit.synth.bn_matching.private import DPBNMatching
-from privaudit.synth.bn_matching.private_fit import statistics_scores
+from privaudit.synth.bn_matching.private_fit import statistics_scores, teacher_scores
 from privaudit.synth.noise import Noise
+
+
+class LessNoise(DPBNMatching):
+    """Claims what it is asked for, and adds a tenth of the noise."""
+
+    def mechanisms(self, effort: Effort) -> tuple[GaussianSteps, GaussianSteps]:
+        first, second = super().mechanisms(effort)
+        less = (replace(one, noise_multiplier=one.noise_multiplier / 10) for one in (first, second))
+        return next(less), next(less)
+
 
 SETTINGS = {"epsilon": 10.0, "delta": 1e-5, "divisor": 3.0, "teacher_steps": 10, "sampling_rate": 1.0}
 
@@ -104,26 +115,85 @@ def test_what_canaries_can_never_show_is_said() -> None:
 
 
 def test_canaries_go_through_the_optimizer_like_images() -> None:
-    """No noise: a canary inside leaves one for each step that it was drawn for; one outside leaves nothing."""
-    inside = np.arange(50) < 30
-    asked = PrivateTraining(GaussianSteps(0.0, 0.25, 80), clip=0.5, divisor=4.0, learning_rate=0.2)
-    canaries = GradientCanaries(inside, asked, randomness=3)
-    shape = Architecture(name=GROUPNORM, channels=1, classes=2, side=8)
+    """No noise: a canary inside, a hundred times too long, leaves one for each step that it was drawn for; one outside
+    leaves nothing.
+    """
+    inside, shape = np.arange(50) < 30, Architecture(name=GROUPNORM, channels=1, classes=2, side=8)
+    sometimes = GaussianSteps(0.0, 0.25, 80)
+    asked = PrivateTraining(sometimes, clip=0.5, divisor=4.0, learning_rate=0.2)
+    canaries = GradientCanaries(inside, sometimes, asked, "cpu")
+    train_privately(shape, asked, members(), start=1, randomness=2, canaries=canaries)
+    assert np.allclose(canaries.sums[~inside], 0)
+    np.testing.assert_allclose(canaries.sums, np.rint(canaries.sums), atol=1e-3)
+    assert canaries.sums[inside].mean() == pytest.approx(20, abs=4 * (80 * 0.25 * 0.75 / 30) ** 0.5)
+
+
+def test_canaries_move_nothing_else() -> None:
+    inside, shape = np.arange(50) < 30, Architecture(name=GROUPNORM, channels=1, classes=2, side=8)
+    always = GaussianSteps(0.0, 1.0, 5)
+    asked = PrivateTraining(always, clip=0.5, divisor=4.0, learning_rate=0.2)
+    canaries = GradientCanaries(inside, always, asked, "cpu")
     with_them = train_privately(shape, asked, members(), start=1, randomness=2, canaries=canaries)
-    assert np.allclose(canaries.scores[~inside], 0)
-    np.testing.assert_allclose(canaries.scores, np.rint(canaries.scores), atol=1e-3)
-    assert canaries.scores[inside].mean() == pytest.approx(20, abs=4 * (80 * 0.25 * 0.75 / 30) ** 0.5)
     without = train_privately(shape, asked, members(), start=1, randomness=2)
     for mine, theirs in zip(with_them.parameters(), without.parameters(), strict=True):
-        np.testing.assert_allclose(mine.detach(), theirs.detach(), atol=1e-5)  # they move nothing else
+        np.testing.assert_allclose(mine.detach(), theirs.detach(), atol=1e-5)
+
+
+def observed_teacher(claimed: GaussianSteps, asked: PrivateTraining, count: int = 1000) -> StageFound:
+    """What an engine shows that trains its teacher so."""
+    stage = PrivateStage("teacher", claimed, partial(teacher_scores, asked, claimed, members(), 2, "cpu"), one_run=True)
+    return judged(stage, observed(stage, count, 0), 0, 1e-5, 2)
+
+
+def test_noise_without_clipping_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unclipped(self: DPOptimizer) -> None:
+        for parameter, samples in zip(self.params, self.grad_samples, strict=True):
+            parameter.summed_grad = samples.sum(0)
+
+    claimed = stages()["teacher"].claimed
+    asked = PrivateTraining(claimed, 1.0, 3.0, 2.0)
+    assert not observed_teacher(claimed, asked).test.refuted
+    monkeypatch.setattr(DPOptimizer, "clip_and_accumulate", unclipped)
+    assert observed_teacher(claimed, asked).test.refuted
+
+
+def test_more_sampling_than_claimed_is_refuted() -> None:
+    """Each image in every step, where every tenth step is counted."""
+    claimed = GaussianSteps(1.0, 0.1, 40)
+    assert not observed_teacher(claimed, PrivateTraining(claimed, 1.0, 3.0, 0.1), 400).test.refuted
+    asked = PrivateTraining(replace(claimed, sampling_rate=1.0), 1.0, 3.0, 0.1)
+    assert observed_teacher(claimed, asked, 400).test.refuted
+
+
+def test_vectors_that_are_not_cut_are_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = stages()["statistics"]
+    assert not judged(stage, observed(stage, 1000, 0), 0, 1e-5, 2).test.refuted
+    monkeypatch.setattr("privaudit.synth.bn_matching.private_fit.cut", lambda vectors, length: vectors)
+    assert judged(stage, observed(stage, 1000, 0), 0, 1e-5, 2).test.refuted
+
+
+def test_parts_that_cost_more_than_the_claim_refute_it(tmp_path: Path) -> None:
+    """The engine adds a tenth of the noise and says so in its parts, but claims what was asked for."""
+    found = start(LessNoise(**SETTINGS), tmp_path)
+    assert found.miscounted
+    assert found.refuted
+    assert found.counted > 100
+    assert not any(stage.test.refuted for stage in found.stages)  # each keeps what is counted for it
+    honest = start(DPBNMatching(**SETTINGS), tmp_path)
+    assert not honest.refuted
+    assert not honest.without_power
+    assert honest.counted <= 10 * 1.001
 
 
 def test_the_noise_on_a_canary_is_that_of_the_claim() -> None:
-    """Ten steps: the sum along a canary that is not in has standard deviation noise x sqrt(10)."""
-    stage = stages()["teacher"]
-    scores, inside = observed(stage, 600, 1), coins(600, 1, "teacher")
-    assert scores[~inside].std() == pytest.approx(stage.claimed.noise_multiplier * 10**0.5, rel=0.15)
-    assert scores[inside].mean() - scores[~inside].mean() == pytest.approx(10, abs=1.5)
+    """Ten steps: the sum along a canary that is not in has standard deviation noise x sqrt(10); one inside adds ten."""
+    claimed = stages()["teacher"].claimed
+    inside, shape = np.arange(600) < 300, Architecture(name=GROUPNORM, channels=1, classes=2, side=8)
+    asked = PrivateTraining(claimed, 1.0, 3.0, 2.0)
+    canaries = GradientCanaries(inside, claimed, asked, "cpu")
+    train_privately(shape, asked, members(), start=1, randomness=2, canaries=canaries)
+    assert canaries.sums[~inside].std() == pytest.approx(claimed.noise_multiplier * 10**0.5, rel=0.15)
+    assert canaries.sums[inside].mean() - canaries.sums[~inside].mean() == pytest.approx(10, abs=1.5)
 
 
 def test_the_engines_own_stages_are_not_refuted_and_make_up_the_claim() -> None:
@@ -138,16 +208,9 @@ def test_the_engines_own_stages_are_not_refuted_and_make_up_the_claim() -> None:
 
 
 def test_a_tenth_of_the_noise_is_refuted() -> None:
-    honest = stages()
-    claimed = honest["teacher"].claimed
-    asked = PrivateTraining(replace(claimed, noise_multiplier=claimed.noise_multiplier / 10), 1.0, 3.0, 2.0)
-    from privaudit.synth.bn_matching.private_fit import teacher_scores
-
-    def weak(inside: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float64]:
-        return teacher_scores(asked, members(), 2, "cpu", inside, rng)
-
-    stage = replace(honest["teacher"], observe=weak)
-    assert judged(stage, observed(stage, 1000, 0), 0, 1e-5, 2).test.refuted
+    claimed = stages()["teacher"].claimed
+    weak = replace(claimed, noise_multiplier=claimed.noise_multiplier / 10)
+    assert observed_teacher(claimed, PrivateTraining(weak, 1.0, 3.0, 2.0)).test.refuted
 
 
 def test_noise_drawn_at_every_step_is_refuted() -> None:
@@ -163,23 +226,33 @@ def test_noise_drawn_at_every_step_is_refuted() -> None:
     assert judged(stage, observed(stage, 600, 0), 0, 1e-5, 2).test.refuted
 
 
-def test_what_is_refused(tmp_path: Path) -> None:
-    def start(engine: Noise | DPBNMatching, canaries: int = 200) -> None:
-        audit(
-            engine,
-            members(),
-            Store(tmp_path),
-            canaries=canaries,
-            seed=0,
-            effort="quick",
-            device="cpu",
-            workers=0,
-            announce=lambda what, done, total: None,
-        )
+def start(engine: Noise | DPBNMatching, root: Path, canaries: int = 400) -> DPAudit:
+    return audit(
+        engine,
+        members(),
+        Store(root),
+        canaries=canaries,
+        seed=0,
+        effort="quick",
+        device="cpu",
+        workers=0,
+        announce=lambda what, done, total: None,
+    )
 
+
+def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="The claim of 'noise' cannot be audited from within"):
-        start(Noise())
+        start(Noise(), tmp_path)
     with pytest.raises(InputError, match="set epsilon and delta"):
-        start(DPBNMatching())
-    with pytest.raises(InputError, match="99 canaries can show nothing: at least 100"):
-        start(make_synthesizer("dp-bn-matching", SETTINGS), 99)  # type: ignore[arg-type]
+        start(DPBNMatching(), tmp_path)
+    with pytest.raises(InputError, match="no claim is made, so that there is nothing to audit"):
+        start(DPBNMatching(**SETTINGS, noise="seeded"), tmp_path)
+    for count in (99, 100_001):
+        with pytest.raises(InputError, match="Between 100 and 100,000 canaries are allowed"):
+            start(DPBNMatching(**SETTINGS), tmp_path, count)
+
+
+def test_canaries_that_can_show_nothing_are_inconclusive(tmp_path: Path) -> None:
+    found = start(DPBNMatching(**(SETTINGS | {"epsilon": 60.0})), tmp_path, 100)
+    assert found.without_power
+    assert not found.refuted

@@ -50,7 +50,8 @@ def dp_audit(
 
     This judges an engine with its settings; nothing is released. A claim that is not refuted is not proved.
 
-    Exit codes: 0 not refuted, 1 refuted, 2 the data or the command is not usable, 3 not finished, 130 interrupted.
+    Exit codes: 0 not refuted, 1 refuted, 2 the data or the command is not usable, 3 not finished, 4 these canaries
+    could not have refuted it, 130 interrupted.
     """
     with errors_as_sentences():
         from privaudit.cli.inputs import check_places, find_device, load_parts, sources_of, workers_for
@@ -86,20 +87,28 @@ def dp_audit(
             out.mkdir(mode=0o700, parents=True, exist_ok=True)
             from privaudit.dp_audit_record import record
 
-            told = record(found, maker, parts.members.images, seed, shlex.join(["privaudit", *sys.argv[1:]]))
+            persons = parts.members.groups is not None
+            command = shlex.join(["privaudit", *sys.argv[1:]])
+            told = record(found, maker, parts.members.images, seed, persons, command)
             text = json.dumps(told, indent=1, allow_nan=False)
             with atomic_file(out / FILE) as partial:
                 partial.write_text(text + "\n", encoding="utf-8")
         typer.echo(text if json_ else "\n".join(sentences(found, out / FILE)))
-    if found.refuted and not no_fail:
-        raise typer.Exit(1)
+    if not no_fail and (found.refuted or found.without_power):
+        raise typer.Exit(1 if found.refuted else 4)
 
 
 def sentences(found: DPAudit, path: Path) -> list[str]:
     """What was found, and what it means."""
     claim = f"epsilon {found.epsilon:g} at delta {found.delta:g}"
-    verdict = f"REFUTED: the engine does not keep {claim}" if found.refuted else f"NOT REFUTED: {claim}"
-    lines = [verdict + ", at 95 % for all parts together."]
+    if found.miscounted:
+        lines = [f"REFUTED: what the engine itself counts costs epsilon {found.counted:.2f}, not {claim}."]
+    elif found.refuted:
+        lines = [f"REFUTED: the engine does not keep {claim}, at 95 % for all parts together."]
+    elif found.without_power:
+        lines = [f"INCONCLUSIVE: no result of these canaries could have refuted {claim}. Give more --canaries."]
+    else:
+        lines = [f"NOT REFUTED: {claim}, at 95 % for all parts together."]
     for stage in found.stages:
         lines += ["", *_stage(stage)]
     if not found.refuted:
@@ -115,20 +124,19 @@ def _stage(stage: StageFound) -> list[str]:
     lines = [
         f"{stage.name}: noise multiplier {claimed.noise_multiplier:.3g}, {how_often}; "
         f"epsilon {stage.epsilon:.2f} of its own",
-        f"  of {test.inside:,} canaries inside {test.found:,} were found, with {test.accused:,} of {test.outside:,} "
-        f"outside accused: at least {100 * test.found_low:.1f} %, with at most {100 * test.accused_high:.1f} %",
+        f"  {test.found:,} of {test.inside:,} canaries inside were found (at least {100 * test.found_low:.1f} %), "
+        f"{test.accused:,} of {test.outside:,} outside accused (at most {100 * test.accused_high:.1f} %);",
+        "  the other half of the canaries chose the threshold",
         f"  the claim allows {100 * test.most_found:.1f} % then: {'REFUTED' if test.refuted else 'not refuted'}",
     ]
     if not test.could_refute:
         lines.append(f"  it cannot be refuted with {len(stage.scores):,} canaries, had all of them been told right")
-    lines.append(
-        f"  epsilon is at least {stage.lower_if_gaussian:.2f} if the noise is Gaussian, "
-        f"{stage.lower_of_any:.2f} for any mechanism"
-    )
+    any_mechanism = "" if stage.lower_of_any is None else f", {stage.lower_of_any:.2f} for any mechanism"
+    lines.append(f"  epsilon is at least {stage.lower_if_gaussian:.2f} if the noise is Gaussian{any_mechanism}")
     one = stage.one_run
     if one is not None:
         lines.append(
-            f"  by the guesses of one run ({one.correct:,} of {one.guesses:,} right): {one.if_gaussian:.2f} if "
-            f"Gaussian, {one.of_any:.2f} for any, {one.largest:.2f} at most"
+            f"  by the guesses of one run ({one.correct:,} of {one.guesses:,} right): at least {one.if_gaussian:.2f} "
+            f"if Gaussian; {one.of_any:.2f} for any mechanism, where {one.largest:.2f} is the most it could have shown"
         )
     return lines

@@ -20,6 +20,8 @@ from privaudit.learning.augmentation import augment
 from privaudit.learning.networks import Architecture, Network
 from privaudit.learning.training import as_float, seeded
 
+_TOO_LONG = 100.0
+
 
 @dataclass(frozen=True)
 class PrivateTraining:
@@ -38,27 +40,22 @@ class PrivateTraining:
 
 
 class GradientCanaries:
-    """Gradients of length clip, at right angles to each other, on parameters of their own that no image moves.
+    """Gradients at right angles to each other, on parameters of their own that no image moves.
 
-    They are mixed into the steps of a training like the gradients of images, by the same optimizer: cut to the clip,
-    summed, noised. What is known of each afterwards, `scores`, is the sum over the steps of the noisy sum along it,
-    in units of the clip. Scores of different canaries are independent.
+    They are mixed into the steps of a training like the gradients of images: drawn for a step by the same coins, cut
+    to the clip by the same optimizer (they are a hundred times as long), summed and noised. What is known of each
+    afterwards, in units of the clip: `sums`, the sum of the noisy sums along it, and `ratios`, the log likelihood ratio
+    of all steps, of who is in against who is not, for the claimed noise and sampling. Those of different canaries are
+    independent.
     """
 
-    def __init__(self, inside: NDArray[np.bool_], asked: PrivateTraining, randomness: int, device: str = "cpu") -> None:
-        self._rows, self._asked = np.flatnonzero(inside), asked
-        self._rng = np.random.default_rng(randomness)
+    def __init__(self, inside: NDArray[np.bool_], claimed: GaussianSteps, asked: PrivateTraining, device: str) -> None:
+        self.rows, self._claimed, self._asked = np.flatnonzero(inside), claimed, asked
         self.parameter = nn.Parameter(torch.zeros(len(inside), device=device))
-        self._total = torch.zeros(len(inside), dtype=torch.float64)
+        self.sums, self.ratios = (np.zeros(len(inside)) for _ in range(2))
 
-    @property
-    def scores(self) -> NDArray[np.float64]:
-        """Float64 [canaries]."""
-        return self._total.numpy()
-
-    def join(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Add the canaries whose coin fell for this step to the gradients of the images in it."""
-        drawn = self._rows[self._rng.random(len(self._rows)) < self._asked.steps.sampling_rate]
+    def join(self, parameters: Iterable[nn.Parameter], drawn: NDArray[np.int64]) -> None:
+        """Add the canaries drawn for this step to the gradients of the images in it."""
         images = 0
         for parameter in parameters:
             found = parameter.grad_sample  # type: ignore[attr-defined]
@@ -66,13 +63,18 @@ class GradientCanaries:
             nothing = found.new_zeros((len(drawn), *found.shape[1:]))
             parameter.grad_sample = torch.cat([found, nothing])  # type: ignore[attr-defined]
         mine = torch.zeros(images + len(drawn), len(self.parameter), device=self.parameter.device)
-        mine[images + torch.arange(len(drawn)), torch.from_numpy(drawn)] = self._asked.clip
+        mine[images + torch.arange(len(drawn)), torch.from_numpy(drawn)] = _TOO_LONG * self._asked.clip
         self.parameter.grad_sample = mine  # type: ignore[attr-defined]
 
     def look(self) -> None:
         """After a step: what it did to the canaries' parameters."""
-        if self.parameter.grad is not None:
-            self._total += self.parameter.grad.double().cpu() * (self._asked.divisor / self._asked.clip)
+        if self.parameter.grad is None:
+            return
+        seen = self.parameter.grad.cpu().double().numpy() * (self._asked.divisor / self._asked.clip)
+        rate, variance = self._claimed.sampling_rate, max(self._claimed.noise_multiplier, 1e-3) ** 2
+        self.sums += seen
+        taken = np.log(rate) + (seen - 0.5) / variance
+        self.ratios += np.logaddexp(np.log1p(-rate), taken) if rate < 1 else taken
 
 
 def check_private(network: nn.Module) -> None:
@@ -123,11 +125,12 @@ def train_privately(
         for step in range(asked.steps.steps):
             for group in optimizer.param_groups:
                 group["lr"] = asked.learning_rate * (1 + np.cos(np.pi * step / asked.steps.steps)) / 2
-            rows = np.flatnonzero(rng.random(len(images)) < asked.steps.sampling_rate)
+            coins = rng.random(len(images) + (len(canaries.rows) if canaries else 0)) < asked.steps.sampling_rate
+            rows = np.flatnonzero(coins[: len(images)])
             optimizer.zero_grad(set_to_none=True)
             _gradients(wrapped, images.take(rows), asked, rng, device)
             if canaries is not None:
-                canaries.join(own)
+                canaries.join(own, canaries.rows[coins[len(images) :]])
             optimizer.step()
             if canaries is not None:
                 canaries.look()

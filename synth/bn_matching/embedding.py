@@ -22,6 +22,12 @@ from privaudit.learning.training import as_float
 _ROWS = 256
 
 
+def cut(vectors: Tensor, length: float) -> Tensor:
+    """The vectors [N, size], those that are longer made `length` long."""
+    norms: Tensor = vectors.norm(dim=1, keepdim=True)
+    return vectors * (length / norms.clamp_min(length))
+
+
 class Embedding:
     """Vectors of images under a network. length: the longest that a vector may be; longer ones are cut to it."""
 
@@ -43,8 +49,7 @@ class Embedding:
         logits = self.network(images)
         vectors = torch.cat(self._parts, 1) / self.size**0.5
         self._parts = []
-        norms = vectors.norm(dim=1, keepdim=True)
-        return vectors * (self.length / norms.clamp_min(self.length)), logits
+        return cut(vectors, self.length), logits
 
     def __enter__(self) -> Embedding:
         return self
@@ -78,9 +83,13 @@ def exact_sums(embedding: Embedding, images: Images, classes: int) -> Tensor:
         for start in range(0, len(images), _ROWS):
             part = images.take(slice(start, start + _ROWS))
             vectors, _ = embedding(as_float(part.pixels, embedding.device))
-            rows = functional.pad(vectors.cpu().double() / embedding.length, (0, 1), value=1.0) / 2**0.5
-            total.index_add_(0, torch.from_numpy(np.array(part.labels)), rows)
+            total.index_add_(0, torch.from_numpy(np.array(part.labels)), contributions(vectors, embedding.length))
     return total
+
+
+def contributions(vectors: Tensor, length: float) -> Tensor:
+    """What images with these vectors add to the sums of their classes, float64 [N, size + 1]."""
+    return functional.pad(vectors.cpu().double() / length, (0, 1), value=1.0) / 2**0.5
 
 
 def noisy_sums(exact: Tensor, noise_multiplier: float, rng: np.random.Generator) -> NoisySums:

@@ -116,7 +116,12 @@ class DPBNMatching(Settings):
         return self.epsilon, self.delta
 
     def private_stages(self, members: Images, context: Context) -> Sequence[PrivateStage]:
-        """The teacher's training, and the noisy statistics; their counts together are the claim."""
+        """The teacher's training, and the noisy statistics; their counts together are the claim.
+
+        Raises InputError where no claim is made.
+        """
+        if self.noise == "seeded":
+            raise InputError("With noise: seeded no claim is made, so that there is nothing to audit. Leave noise out.")
         from privaudit.synth.bn_matching.private_fit import statistics_scores, teacher_scores
 
         teacher, sums = self.mechanisms(context.effort)
@@ -124,7 +129,9 @@ class DPBNMatching(Settings):
         asked = PrivateTraining(teacher, self.clip, self.divisor, self.teacher_learning_rate, self.crop)
         device, length = context.device, self.statistics_length
         return [
-            PrivateStage("teacher", teacher, partial(teacher_scores, asked, members, classes, device), one_run=True),
+            PrivateStage(
+                "teacher", teacher, partial(teacher_scores, asked, teacher, members, classes, device), one_run=True
+            ),
             PrivateStage(
                 "statistics",
                 sums,

@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 from privaudit import seeds
 from privaudit.accounting import GaussianSteps
 from privaudit.calls import surroundings
+from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Architecture, Network
-from privaudit.learning.networks import GROUPNORM
+from privaudit.learning.networks import GROUPNORM, SIDES
 from privaudit.learning.private import GradientCanaries, PrivateTraining, train_privately
 from privaudit.learning.training import seeded
 from privaudit.store import Arrays
-from privaudit.synth.bn_matching.embedding import Embedding, exact_sums, noisy_sums
+from privaudit.synth.bn_matching.embedding import Embedding, contributions, cut, exact_sums, noisy_sums
+
+_TOO_LONG = 100.0
 
 
 def fit_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
@@ -53,21 +56,24 @@ def fit_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arra
 
 
 def _architecture(images: Images, classes: int) -> Architecture:
-    channels = 1 if images.size[2] == 1 else 3
-    return Architecture(name=GROUPNORM, channels=channels, classes=classes, side=min(images.size[:2]))
+    side = min(images.size[:2])
+    if side < SIDES[0]:
+        raise InputError(f"The teacher needs images of at least {SIDES[0]} pixels a side; found {side}. Use --size.")
+    return Architecture(name=GROUPNORM, channels=1 if images.size[2] == 1 else 3, classes=classes, side=side)
 
 
 def teacher_scores(
     asked: PrivateTraining,
+    claimed: GaussianSteps,
     images: Images,
     classes: int,
     device: str,
     inside: NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """What gradients of length clip leave in the steps of the teacher's training, float64 [canaries]."""
-    start, randomness, coins = (int(value) for value in rng.integers(2**62, size=3))
-    canaries = GradientCanaries(inside, asked, coins, device)
+    """What gradients leave in the steps of the teacher's training, float64 [canaries]."""
+    start, randomness = (int(value) for value in rng.integers(2**62, size=2))
+    canaries = GradientCanaries(inside, claimed, asked, device)
     train_privately(
         _architecture(images, classes),
         asked,
@@ -78,7 +84,7 @@ def teacher_scores(
         progress=surroundings().report,
         canaries=canaries,
     )
-    return canaries.scores
+    return canaries.ratios
 
 
 def statistics_scores(
@@ -91,8 +97,8 @@ def statistics_scores(
     rng: np.random.Generator,
     views: int = 1,
 ) -> NDArray[np.float64]:
-    """What vectors of length 1 leave in the noisy sums, float64 [canaries]; each in sums of its own, under a network
-    that is not trained.
+    """What one image more leaves in the noisy sums, float64 [canaries]; each in sums of its own, under a network that
+    is not trained. Its vector is a hundred times as long as the limit, and is cut like others.
 
     views: how often the noise is drawn; more than once gives a mean of so many noisy sums away.
     """
@@ -102,10 +108,12 @@ def statistics_scores(
         exact = exact_sums(embedding, images, classes)
     scores = np.empty(len(inside))
     for place, is_in in enumerate(inside):
+        vector = torch.zeros(1, exact.shape[1] - 1)
+        vector[0, place % vector.shape[1]] = _TOO_LONG * length
         direction = torch.zeros_like(exact)
-        row = direction[place % classes]
-        row[place % (len(row) - 1)] = row[-1] = 0.5**0.5
+        direction[place % classes] = contributions(cut(vector, length), length)[0]
         found = [noisy_sums(exact + float(is_in) * direction, noise_multiplier, rng) for _ in range(views)]
         seen = torch.stack([torch.cat([one.sums, one.counts[:, None]], 1) for one in found]).mean(0) / 2**0.5
-        scores[place] = float(((seen - exact) * direction).sum())
+        along = direction / direction.norm()
+        scores[place] = float(((seen - exact) * along).sum())
     return scores
