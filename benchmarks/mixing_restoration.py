@@ -3,7 +3,8 @@
 1,000 members of MNIST and of CIFAR-10 are mixed with blocks of three sizes (of the published program: half the height
 and an eighth of the width; and two kinds of squares), ten sources of the same class, every second block, as published.
 `mixing-restoration`, `nearest-copy` with and without blocks, are run as in any audit, at `quick`; what was put together
-is measured by the runner. One split and one mixing per seed. Cells are resumable.
+is measured by the runner. Beside it: the score of `mixing-restoration` with nothing put together, on the mixed images
+as they are. One split and one mixing per seed. Cells are resumable.
 
     python -m benchmarks.mixing_restoration --log mixing_restoration.jsonl
 """
@@ -24,11 +25,14 @@ from benchmarks.recording import write_result
 from benchmarks.shared_data import deal, load
 from privaudit import seeds
 from privaudit.attack import Context
+from privaudit.attacks.mixing_restoration.matching import share_matched
 from privaudit.audit import Candidate, collect
+from privaudit.images import concatenate
 from privaudit.judgement import judge
 from privaudit.plan import Plan
 from privaudit.plugins import make_attack, make_synthesizer
 from privaudit.policy import load_policy
+from privaudit.statistics.exposure import auc_estimate
 from privaudit.store import Store
 from privaudit.synthesizer import made
 
@@ -51,7 +55,11 @@ def one(cell: Cell) -> dict[str, Any]:
     members, controls, fresh, reference = parts
     engine = make_synthesizer("pixel-block-mixing", {"block_height": height, "block_width": width})
     release = made(engine, members.images, Context(seeds.generator(seed, "mixing"), seed))
-    row: dict[str, Any] = {}
+    suspects = concatenate([members.images, controls.images])
+    share, _ = share_matched(suspects, release.images, reference.images, (height, width))
+    count = len(members)
+    plain = auc_estimate(share[:count], share[count:], "image")
+    row: dict[str, Any] = {"nothing put together": [plain.estimate, plain.low, plain.high]}
     policy = load_policy("default")
     for how, attacks in ATTACKS.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -98,7 +106,7 @@ def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, block in ((name, block) for name, blocks in BLOCKS.items() for block in blocks):
         mine = [row for row in rows if row["cell"]["data"] == name and tuple(row["cell"]["block"]) == block]
-        told: dict[str, Any] = {}
+        told: dict[str, Any] = {"nothing put together": _mean([row["nothing put together"][0] for row in mine])}
         for attack in (f"{attack}, {how}" for how, attacks in ATTACKS.items() for attack in attacks):
             for arm in mine[0][attack]["arms"]:
                 arms = [row[attack]["arms"][arm] for row in mine]

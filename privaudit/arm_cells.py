@@ -11,7 +11,7 @@ import numpy as np
 from privaudit import seeds
 from privaudit.arms import arms_of, class_counts, like
 from privaudit.artifacts import analogue, grown, lacking, put_artifacts
-from privaudit.attack import Attack, EngineBound, Ranked, holds_release, ranks, trains
+from privaudit.attack import Attack, EngineBound, Ranked, finds_plants, ranks
 from privaudit.piles import Pile, put_images
 from privaudit.plan import Plan
 from privaudit.plants import Planting, plan, planted
@@ -85,7 +85,7 @@ def cells_of(
         for name, attack in usable.items()
         for arm, images, sources in zip(arms_of(attack), stored, fed, strict=True)
     ]
-    finding = {name: attack for name, attack in usable.items() if _finds_plants(attack)}
+    finding = {name: attack for name, attack in usable.items() if finds_plants(attack)}
     for number, planting in enumerate(_plantings(plan_, pools, len(shown.images))):
         plants = planted(planting, pools.members.images, shown.images, seeds.generator(plan_.seed, "plants", number))
         places = seeds.generator(plan_.seed, "plant places", number)
@@ -99,11 +99,6 @@ def cells_of(
             for name, attack in finding.items()
         ]
     return cells
-
-
-def _finds_plants(attack: Attack) -> bool:
-    """Whether it is run on planted members: it looks at the release, trains nothing on it, is bound to no engine."""
-    return holds_release(attack) and not trains(attack) and not isinstance(attack, EngineBound)
 
 
 def _plantings(plan_: Plan, pools: Pools, n_release: int) -> list[Planting]:

@@ -46,7 +46,7 @@ def lacking(attack: Attack, release: Release) -> str | None:
     if not_ready is not None:
         return f"{attack.name} was not run: {not_ready}"
     if isinstance(attack, EngineBound) and attack.bound_to(release) is None:
-        return f"{attack.name} was not run: the release does not look made by {attack.engine}"
+        return f"{attack.name} was not run: it undoes {attack.engine}, and the release shows no trace of that"
     missing = [name.replace("_", " ") for name in wanted(attack) if name not in release.artifacts]
     if missing:
         return f"{attack.name} was not run: it looks at {' and '.join(missing)}, which it is not shown here"

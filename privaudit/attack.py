@@ -244,8 +244,10 @@ class EngineBound(Protocol):
     def bound_to(self, release: Release) -> Attack | None:
         """The attack with what it reads off this release in its settings; None: it does not look made by the engine."""
 
-    def engine_settings(self, feed: Images) -> Mapping[str, Any]:
-        """Settings of the engine that made the release, as far as these images allow them; of a bound attack."""
+    def engine_run(self, images: Images) -> tuple[Mapping[str, Any], Images]:
+        """Settings of the engine that made the release, and those of these images that it can be run on; of a bound
+        attack.
+        """
 
     def told(self, seen: Seen, sources: Images) -> Seen:
         """What is seen, with the truth about it. sources: all images that the engine was fed."""
@@ -274,6 +276,11 @@ def trains(attack: Attack) -> bool:
     power in this candidate stays unknown and it supports no pass.
     """
     return bool(getattr(type(attack), "trains", False))
+
+
+def finds_plants(attack: Attack) -> bool:
+    """Whether it is run on planted members: it looks at the release, trains nothing on it, is bound to no engine."""
+    return holds_release(attack) and not trains(attack) and not isinstance(attack, EngineBound)
 
 
 def uses_backbones(attack: Attack) -> bool:

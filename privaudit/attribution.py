@@ -46,16 +46,22 @@ def numbered(piles: list[NDArray[np.uint8]], block: Block) -> list[Numbers]:
 
 
 def targets(mixed: Numbers, sources: Numbers) -> tuple[Numbers, NDArray[np.float64]]:
-    """For each mixed image the row of the source most of whose blocks stand in it, and the weight of every source's
-    blocks, [sources, rows, columns]: 1 over the number of sources that have the same block there.
+    """For each mixed image the row of the source most of whose blocks stand in it (-1: it has none that is not plain),
+    and the weight of every source's blocks, [sources, rows, columns]: 1 over how many sources have it there.
+
+    An estimate: of images of eight blocks or fewer, it is now and then another source than the one that was mixed.
     """
     weight = np.empty(sources.shape)
     for place in np.ndindex(sources.shape[1:]):
-        _, number, counts = np.unique(sources[:, *place], return_inverse=True, return_counts=True)
-        weight[:, *place] = 1 / counts[number]
+        _, here, counts = np.unique(sources[:, *place], return_inverse=True, return_counts=True)
+        weight[:, *place] = 1 / counts[here]
     flat, weights = sources.reshape(len(sources), -1), weight.reshape(len(sources), -1)
-    best = [int((weights * (flat == row)).sum(axis=1).argmax()) for row in mixed.reshape(len(mixed), -1)]
-    return np.array(best, dtype=np.int64), weight
+    best = np.full(len(mixed), -1, dtype=np.int64)
+    for number, blocks in enumerate(mixed.reshape(len(mixed), -1)):
+        shared = (weights * (flat == blocks)).sum(axis=1)
+        if shared.max() >= 1:
+            best[number] = shared.argmax()
+    return best, weight
 
 
 def own_blocks(released: Images, sources: Images, block: Block) -> Numbers:
@@ -63,7 +69,8 @@ def own_blocks(released: Images, sources: Images, block: Block) -> Numbers:
     source it was made of, -1 where there is none. Int64 [N, rows, columns].
     """
     mixed, original = numbered([released.pixels, sources.pixels], block)
-    wanted = original[targets(mixed, original)[0]]
+    target, _ = targets(mixed, original)
+    wanted = np.where((target >= 0)[:, None, None], original[target], -1)
     found = np.full(mixed.shape, -1, dtype=np.int64)
     for place in np.ndindex(mixed.shape[1:]):
         stands, first = np.unique(mixed[:, *place], return_index=True)
@@ -75,13 +82,20 @@ def own_blocks(released: Images, sources: Images, block: Block) -> Numbers:
 
 def attribution(
     assembled: Images, start: Numbers, block: Block, released: Images, sources: Images, seed: int
-) -> Attribution:
-    """Measure at most 1,000 of the assembled images. start: the released row that each started from."""
+) -> Attribution | None:
+    """Measure at most 1,000 of the assembled images; None where none was made of the sources.
+
+    start: the released row that each started from.
+    """
     rng = seeds.generator(seed, "attribution")
     measured = np.sort(rng.permutation(len(assembled))[:_MOST_IMAGES])
-    begun = start[measured]
     mixed, after, original = numbered([released.pixels, assembled.pixels[measured], sources.pixels], block)
-    target, weight = targets(mixed[begun], original)
+    target, weight = targets(mixed[start[measured]], original)
+    made_of_sources = target >= 0  # what was public already was made of nobody
+    measured, target, after = measured[made_of_sources], target[made_of_sources], after[made_of_sources]
+    if not len(measured):
+        return None
+    begun = start[measured]
     wanted, counted = original[target], weight[target] >= 1 / max(1.0, _COMMON * len(sources))
     image = np.broadcast_to(np.arange(len(begun))[:, None, None], wanted.shape)[counted]
     somewhere = np.empty(wanted.shape, dtype=bool)
@@ -117,11 +131,15 @@ def attribution_of(label: str, inputs: Mapping[str, Mapping[str, str]], seed: in
 
 
 def attribution_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
-    """Inputs {'evidence' (of `attributable`), 'seen', 'sources'} to 'record', JSON of an `Attribution` as bytes."""
+    """Inputs {'evidence' (of `attributable`), 'seen', 'sources'} to 'record', JSON of an `Attribution` as bytes;
+    to nothing where no image was made of the sources.
+    """
     found = inputs["evidence"]
     released, sources = (Images(inputs[part]["pixels"], inputs[part]["labels"]) for part in ("seen", "sources"))
     pixels, start = found["assembled pixels"], np.asarray(found["assembled start"])
     height, width = (int(side) for side in found["assembled block"])
     assembled = Images(pixels, released.labels[start])
     record = attribution(assembled, start, (height, width), released, sources, arguments["seed"])
+    if record is None:
+        return {}
     return {"record": np.frombuffer(record.model_dump_json().encode(), dtype=np.uint8)}

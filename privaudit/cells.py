@@ -96,8 +96,8 @@ def expose(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays
         release = with_analogue(release, arguments["analogue"], world)
     arm, feed = arguments.get("arm"), release.images
     if arm is not None and isinstance(attacker, EngineBound):
-        engine = make_synthesizer(attacker.engine, dict(attacker.engine_settings(feed)))
-        release = made(engine, feed, world)
+        settings, feed = attacker.engine_run(feed)
+        release = made(make_synthesizer(attacker.engine, dict(settings)), feed, world)
     seen = attacker.expose(release, world)
     if arm == "positive" and isinstance(attacker, EngineBound):
         seen = attacker.told(seen, feed)

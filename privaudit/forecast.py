@@ -10,7 +10,7 @@ from typing import Any
 
 from privaudit import plants, seeds
 from privaudit.arms import ARMS
-from privaudit.attack import Attack, holds_release, ranks, trains
+from privaudit.attack import Attack, finds_plants, holds_release, ranks
 from privaudit.images import Images
 from privaudit.manifest import result_facts
 from privaudit.plan import Plan
@@ -220,7 +220,7 @@ def _attack_line(
     for name, count in released.items():
         arms = 1 if count in shared else len(ARMS)
         shared.add(count)
-        plantings = _plantings(plan, count) if holds_release(attack) and not trains(attack) else 0
+        plantings = _plantings(plan, count) if finds_plants(attack) else 0
         pieces += arms + plantings
         seen = count + (0 if plan.also_released is None else len(plan.also_released))
         kind, one = attack_work(attack, plan.effort, sum(suspects(plan)), seen, plan.members.images)

@@ -17,7 +17,7 @@ def _percent(share: float) -> str:
 
 def mediated_reasons(arms: Mapping[Arm, ArmRecord | None], facts: AttackFacts, rule: Rule) -> list[str]:
     """Why a mediated attack fails the release, or what its silence could have hidden, one sentence each."""
-    release, raw = arms["release"], arms["raw"]
+    release, raw = arms["release"], arms[facts.arms[1]]
     if release is None:
         return ["it did not finish"]
     if release.verdict == "fail":

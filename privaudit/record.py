@@ -86,8 +86,9 @@ class Recovery(Settings):
 class Attribution(Settings):
     """How well an attack put mixed images together again, in one arm. It describes, and judges nothing.
 
-    Shares are of the blocks of the images that the mixed ones were made of (the member most of whose blocks stand in
-    it), leaving out plain blocks that many images have.
+    Shares are of the blocks of the images that the mixed ones were made of, leaving out plain blocks that many have.
+    What an image was made of is estimated: the member most of whose blocks stand in it, which of images of eight blocks
+    or fewer makes the shares some points too high.
     """
 
     images: int = Field(description="mixed images that were measured")

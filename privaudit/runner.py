@@ -157,8 +157,9 @@ class Runner:
             if isinstance(result, Failure):
                 failures[place] = result
                 continue
-            text = np.asarray(self.store.load(result.arrays)["record"]).tobytes()
-            attributions.setdefault(place, {})[cell.arm] = Attribution.model_validate_json(text)
+            if "record" in result.arrays:
+                text = np.asarray(self.store.load(result.arrays)["record"]).tobytes()
+                attributions.setdefault(place, {})[cell.arm] = Attribution.model_validate_json(text)
         return {
             place: Outcome(
                 None if place in failures else dict(sorted(scores[place].items())),

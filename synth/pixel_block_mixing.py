@@ -30,7 +30,7 @@ class PixelBlockMixing(FromMembers):
 
     block_height: int | None = Field(None, ge=1, description="pixels; default: half of the height")
     block_width: int | None = Field(None, ge=1, description="pixels; default: an eighth of the width")
-    sources: int = Field(10, ge=1, description="members of its class that an image takes blocks of")
+    sources: int = Field(10, ge=2, description="members of its class that an image takes blocks of")
     replacement: float = Field(0.5, ge=0, le=1, description="probability that a block is replaced")
     in_place: bool = Field(
         False, description="blocks are taken of images that were mixed before, as in the published program"
@@ -41,13 +41,21 @@ class PixelBlockMixing(FromMembers):
         where a block is as large as the image.
         """
         labels, counts = np.unique(members.labels, return_counts=True)
-        if counts.min() < self.sources:
-            label = int(labels[counts.argmin()])
+        fewest, label = int(counts.min()), int(labels[counts.argmin()])
+        if fewest == 1:
+            raise InputError(f"Class {label} has a single image, which would be released as it is. Leave it out.")
+        if fewest < self.sources:
             raise InputError(
                 f"Each image takes blocks of {self.sources} members of its class (sources), and class {label} has "
-                f"{counts.min()}. Choose {counts.min()} sources or fewer, or leave the class out."
+                f"{fewest}. Choose {fewest} sources or fewer, or leave the class out."
             )
         height, width, _ = members.size
+        if (self.block_height or 0) > height or (self.block_width or 0) > width:
+            raise InputError(
+                f"A block of {self.block_height or self.block(members.size)[0]} x "
+                f"{self.block_width or self.block(members.size)[1]} pixels is larger than the images, which have "
+                f"{height} x {width}. Choose a smaller block_height or block_width."
+            )
         if self.block(members.size) == (height, width):
             raise InputError(
                 f"A block of {height} x {width} pixels is the whole image. Choose a smaller block_height or "

@@ -29,7 +29,7 @@ class MixingRestoration(ReleaseAttack):
     reads the grid off the release: where regions that two images have in common end. On his own images he learns how
     blocks of one image fit along a seam. Then he asks, class by class, whose every block is: each image has one block
     at each place, the block that stands there or one of those at the same place in other images, and a block that is
-    not plain belongs to one image only. Beliefs about neighbouring places are made to agree by belief propagation.
+    not plain belongs to one image only. Beliefs about neighbouring places are passed on until they agree.
     Each image is put together of the blocks most likely its own, and a suspect is scored by the share of its blocks
     that stand in one of these images. Scheme: Xiang et al. 2021 (arXiv 2105.08876), who call restoration
     computationally challenging.
@@ -51,17 +51,21 @@ class MixingRestoration(ReleaseAttack):
     def bound_to(self, release: Release) -> MixingRestoration | None:
         """With the size of the blocks, unless it is given; None where the release shows none."""
         block = self._block(release.images)
-        return None if block is None else self.model_copy(update={"block_height": block[0], "block_width": block[1]})
+        if block is None or block == release.images.size[:2]:
+            return None
+        return self.model_copy(update={"block_height": block[0], "block_width": block[1]})
 
-    def engine_settings(self, feed: Images) -> Mapping[str, Any]:
-        """The same blocks, and as many sources as the smallest class allows, ten at most."""
-        fewest = int(np.unique(feed.labels, return_counts=True)[1].min())
-        return {
+    def engine_run(self, images: Images) -> tuple[Mapping[str, Any], Images]:
+        """The same blocks, ten sources, or as many as the largest class allows; classes with fewer images left out."""
+        labels, counts = np.unique(images.labels, return_counts=True)
+        sources = min(_SOURCES, int(counts.max(initial=1)))
+        settings = {
             "block_height": self.block_height,
             "block_width": self.block_width,
             "replacement": self.replacement,
-            "sources": min(_SOURCES, fewest),
+            "sources": sources,
         }
+        return settings, images.take(np.flatnonzero(np.isin(images.labels, labels[counts >= sources])))
 
     def told(self, seen: Seen, sources: Images) -> Seen:
         """With the released image that has the right block, for every image at every place."""

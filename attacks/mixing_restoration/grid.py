@@ -16,15 +16,15 @@ _PLACES = 5
 _COMMON = 0.05
 _FEWEST_VOTES = 10
 _CUT_SHARE = 0.5
-_MIXED_SHARE = 0.2
+_MIXED_SHARE, _FEWEST_MIXED = 0.02, 10
 
 
 def block_size(images: Images) -> tuple[int, int] | None:
     """Height and width in pixels of the blocks that images of one class have in common; None where there are none.
 
     Only what few images of the class have at a place is counted: a black background is common to images that share
-    nothing. None too where whole images are equal, where fewer than a fifth of the images share anything, and where
-    the places at which equal regions end fit no grid.
+    nothing. None too where whole images are equal, where hardly any images share anything, and where the places
+    at which equal regions end fit no grid.
     """
     height, width = images.size[:2]
     if min(height, width) < _PATCH:
@@ -48,7 +48,7 @@ def block_size(images: Images) -> tuple[int, int] | None:
             ends[axis][2:] += (run[:, :-1] & differs[:, 2:]).sum(axis=(0, 2))
             goes_on[axis][1:-1] += (run[:, 1:] & equal[:, :-2]).sum(axis=(0, 2))
             ends[axis][1:-1] += (run[:, 1:] & differs[:, :-2]).sum(axis=(0, 2))
-    if sharing < _MIXED_SHARE * looked_at:
+    if sharing < max(_FEWEST_MIXED, _MIXED_SHARE * looked_at):
         return None
     tall, wide = (_period(ends[axis], goes_on[axis]) for axis in (0, 1))
     return None if tall is None or wide is None or (tall, wide) == (height, width) else (tall, wide)

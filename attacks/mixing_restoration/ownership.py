@@ -70,9 +70,9 @@ def seams(mixed: Mixed, across: Fit | None, down: Fit | None) -> dict[tuple[Plac
 def beliefs(mixed: Mixed, odds: dict[tuple[Place, Place], Floats], replacement: float) -> dict[Place, Floats]:
     """At each place, how likely each block is to be each image's own, [N, blocks + 1]; the last: it is not here.
 
-    Messages of sum-product belief propagation between neighbouring places, tempered as the grid has loops, and
-    Sinkhorn's balancing, by which no block is more images' own than it can be. replacement: share of the blocks that
-    were replaced.
+    Beliefs are passed between neighbouring places, whole, so that some evidence comes back to where it came from;
+    therefore they are tempered. Sinkhorn's balancing sees to it that no block is more images' own than it can be.
+    replacement: share of the blocks that were replaced.
     """
     count, (down, across) = len(mixed.shown), mixed.shown.shape[1:]
     lost = replacement * np.exp(-replacement)  # replaced in its own image, and taken into no other

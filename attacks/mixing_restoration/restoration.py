@@ -17,10 +17,13 @@ Block = tuple[int, int]
 def learned_fits(own: Images, block: Block, rng: np.random.Generator) -> tuple[Fit | None, Fit | None]:
     """How blocks fit side by side, and one above the other, learned on these images; None where no seam runs that way.
 
-    own: images of at least one class with two of them; the others teach nothing.
+    own: two images or more; those without another one of their class teach nothing, unless none has one.
     """
     labels, counts = np.unique(own.labels, return_counts=True)
-    own = own.take(np.flatnonzero(np.isin(own.labels, labels[counts > 1])))
+    if counts.max() > 1:
+        own = own.take(np.flatnonzero(np.isin(own.labels, labels[counts > 1])))
+    else:
+        own = Images(own.pixels, np.zeros(len(own), dtype=np.int64))
     turned = Images(np.ascontiguousarray(own.pixels.transpose(0, 2, 1, 3)), own.labels)
     across = Fit.learned(own, block, rng) if block[1] < own.size[1] else None
     down = Fit.learned(turned, (block[1], block[0]), rng) if block[0] < own.size[0] else None

@@ -27,7 +27,7 @@ from privaudit.judgement import judge
 from privaudit.plan import Plan
 from privaudit.policy import load_policy
 from privaudit.record import AuditRecord
-from privaudit.release import Release
+from privaudit.release import Release, together
 from privaudit.reporting.machine import audit_json, metrics
 from privaudit.runs import drawn
 from privaudit.statistics.tally import win_shares
@@ -148,6 +148,7 @@ def test_what_the_runner_measures_can_be_counted() -> None:
     worse[2, 0, 0] = 0
     made_up = Images(assembled(members.pixels, worse, (1, 1)), members.labels)
     found = attribution(made_up, np.arange(3), (1, 1), released, members, seed=0)
+    assert found is not None
     assert found.images == 3
     assert found.before.estimate == pytest.approx(9 / 12)
     assert found.after.estimate == pytest.approx(8 / 12)
@@ -167,6 +168,7 @@ def test_images_are_put_together_again() -> None:
     assert found.assembly.block == (4, 4)
     one = found.assembly
     record = attribution(one.images, one.start, one.block, release.images, members, seed=0)
+    assert record is not None
     assert 0.45 < record.before.estimate < 0.6
     assert record.after.low > record.before.high + 0.05
     assert record.after.estimate <= record.findable.estimate
@@ -183,6 +185,7 @@ def test_who_is_told_the_truth_puts_together_all_that_is_there() -> None:
     one = attack.attack(Seen(seen.arrays), members, own()).assembly
     assert one is not None
     record = attribution(one.images, one.start, one.block, release.images, members, seed=0)
+    assert record is not None
     assert record.after.estimate == pytest.approx(record.findable.estimate)
 
 
@@ -200,6 +203,7 @@ def test_plain_blocks_belong_to_everybody() -> None:
     one = attack.attack(attack.expose(release, context), members, context).assembly
     assert one is not None
     record = attribution(one.images, one.start, one.block, release.images, members, seed=0)
+    assert record is not None
     assert record.after.low > record.before.high
     assert (one.images.pixels[:, :4] == 0).all()
 
@@ -218,7 +222,40 @@ def test_what_it_needs() -> None:
     assert np.isnan(silent).all()
     given = MixingRestoration(block_height=2, block_width=64).bound_to(Release(smooth(10, seed=1)))
     assert given is not None  # who gives the size of the blocks is believed
-    assert dict(given.engine_settings(smooth(6, seed=1)))["sources"] == 3
+    assert MixingRestoration(block_height=99, block_width=16).bound_to(release) is None  # whole images
+
+
+def test_the_engine_is_run_on_classes_that_are_large_enough() -> None:
+    images, attack = smooth(40, seed=1), MixingRestoration(block_height=4, block_width=4)
+    rare = Images(images.pixels, np.where(np.arange(40) < 37, images.labels, 2))
+    chosen, fed = attack.engine_run(rare)
+    assert chosen["sources"] == 10
+    assert set(fed.labels.tolist()) == {0, 1}
+    assert attack.engine_run(smooth(6, seed=1))[0]["sources"] == 3
+
+
+def test_it_learns_of_own_images_of_which_no_two_are_of_a_class() -> None:
+    release = mixed(smooth(100, seed=1), block_height=8, block_width=8)
+    single = Images(smooth(30, seed=9).pixels, np.arange(30))
+    attack = MixingRestoration(block_height=8, block_width=8)
+    scores = attack.attack(attack.expose(release, own(single)), release.images, own(single)).scores
+    assert scores is not None
+    assert np.isfinite(scores).all()
+
+
+def test_images_that_were_public_already_are_not_counted_as_mixed() -> None:
+    members, public = smooth(200, seed=1), smooth(600, seed=5)
+    release = mixed(members, block_height=4, block_width=4)
+    shown = together(release, public)
+    attack = MixingRestoration().bound_to(shown)
+    assert attack is not None
+    one = attack.attack(attack.expose(shown, own()), members, own()).assembly
+    assert one is not None
+    record = attribution(one.images, one.start, one.block, shown.images, members, seed=0)
+    assert record is not None
+    assert 150 < record.images <= 200
+    assert 0.45 < record.before.estimate < 0.6
+    assert attribution(public, np.arange(200, 800), (4, 4), shown.images, members, seed=0) is None
 
 
 def audited(release: Release, members: Images, folder: Path) -> tuple[AuditRecord, set[str]]:
@@ -264,7 +301,7 @@ def test_its_arms_are_the_engine_run_on_members_and_on_strangers(tmp_path: Path)
 def test_it_is_not_run_where_nothing_was_mixed(tmp_path: Path) -> None:
     record, arms = audited(Release(smooth(300, seed=7)), smooth(400, seed=1), tmp_path)
     assert {attack.name for attack in record.releases[0].attacks} == {"density-ratio"}
-    why = "mixing-restoration was not run: the release does not look made by pixel-block-mixing"
+    why = "mixing-restoration was not run: it undoes pixel-block-mixing, and the release shows no trace of that"
     assert why in record.releases[0].not_assessed
     assert arms == {"release", "raw", "fresh"}
 

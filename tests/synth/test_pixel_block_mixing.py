@@ -84,9 +84,19 @@ def test_the_published_blocks() -> None:
     ("settings", "told"),
     [
         ({}, "Each image takes blocks of 10 members of its class .* class 0 has 5. Choose 5 sources or fewer"),
-        ({"sources": 2, "block_height": 8, "block_width": 99}, "A block of 8 x 8 pixels is the whole image"),
+        ({"sources": 2, "block_height": 8, "block_width": 8}, "A block of 8 x 8 pixels is the whole image"),
+        ({"sources": 2, "block_height": 99}, "A block of 99 x 1 pixels is larger than the images, which have 8 x 8"),
     ],
 )
 def test_what_cannot_be_mixed_is_told(settings: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match=told):
         PixelBlockMixing(**settings).shards(piles(15))
+
+
+def test_a_single_image_of_a_class_is_not_released_as_it_is() -> None:
+    members = piles()
+    lonely = Images(members.pixels, np.where(np.arange(len(members)) == 3, 77, members.labels))
+    with pytest.raises(InputError, match="Class 77 has a single image, which would be released as it is"):
+        PixelBlockMixing(sources=2).shards(lonely)
+    with pytest.raises(ValueError, match="greater than or equal to 2"):
+        PixelBlockMixing(sources=1)
