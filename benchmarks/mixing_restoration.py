@@ -37,7 +37,7 @@ from privaudit.store import Store
 from privaudit.synthesizer import made
 
 BLOCKS = {"cifar10": ((16, 4), (8, 8), (4, 4)), "mnist": ((14, 3), (7, 7), (4, 4))}
-SEEDS = range(5)
+SEEDS = range(3)
 COUNTS = {"members": 1000, "controls": 1500, "fresh": 500, "reference": 500}
 ATTACKS: dict[str, dict[str, dict[str, Any]]] = {
     "with blocks": {"mixing-restoration": {}, "nearest-copy": {}},

@@ -56,8 +56,8 @@ def add_rules(reasons: Reasons, rules: Sequence[RuleRecord], steps: Mapping[str,
 
 
 def add_leaks(reasons: Reasons, attacks: Sequence[AttackRecord], policy: Policy) -> None:
-    """Attacks that found something, did not finish, or are in doubt."""
-    for attack in attacks:
+    """Attacks that found something, did not finish, or are in doubt; those that expose most come first."""
+    for attack in sorted(attacks, key=_exposes, reverse=True):
         if attack.verdict == "pass":
             continue
         required = attack.name in policy.required_attacks
@@ -65,7 +65,7 @@ def add_leaks(reasons: Reasons, attacks: Sequence[AttackRecord], policy: Policy)
         if attack.verdict == "fail":
             where = "suspected members" if attack.suspected else "pictures in the evidence edition of the report"
             step = f"Do not publish this candidate. Look at the {where}, and synthesise with less detail."
-            reasons.add("fail", f"{attack.name}: {told}", step)
+            reasons.add("fail", f"{attack.name}: {told}", None if reasons.by_verdict["fail"] else step)
         elif attack.verdict == "incomplete":
             reasons.add("incomplete", f"{attack.name}: {told}", "Mend the cause and start the same command again.")
         else:
@@ -75,6 +75,12 @@ def add_leaks(reasons: Reasons, attacks: Sequence[AttackRecord], policy: Policy)
                 f"{attack.name}{note}: {told}",
                 "Audit again with more controls: a doubtful ranking by chance does not come back, a leak does.",
             )
+
+
+def _exposes(attack: AttackRecord) -> tuple[float, float]:
+    """How much an attack exposes for sure, then how sure it is."""
+    release = attack.arms.get("release")
+    return (0.0, 0.0) if release is None else (release.tpr_at_1pct_fpr.low, -release.p_holm)
 
 
 def add_power(reasons: Reasons, attacks: Sequence[AttackRecord], policy: Policy) -> None:
