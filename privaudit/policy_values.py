@@ -52,6 +52,8 @@ def values_of(metric: str, found: Found) -> Values:
     arms = [(attack, arm) for attack in found.attacks if (arm := attack.arms["release"]) and _holds(attack)]
     if metric != SUSPECTED:
         arms = [(attack, arm) for attack, arm in arms if attack.name not in found.unlimited]
+    else:  # of several lists the longest is told
+        arms = sorted(arms, key=lambda one: -len(one[0].suspected))
     if not arms:
         return Missing("no attack that holds the release has finished")
     return [_OF_AN_ATTACK[metric](attack, arm) for attack, arm in arms]

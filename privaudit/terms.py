@@ -79,6 +79,10 @@ TERMS: Mapping[str, str] = {
     "within it are not called shown.",
     "rank": "The places that a setting may have among all settings of a benchmark; 1 is the best.",
     "frontier": "Settings of a benchmark that no other one beats in both leakage and usefulness.",
+    "refuted": "A claim of differential privacy that cannot be true, at 95 %: canaries show more than it allows "
+    "(`privaudit dp-audit`). A claim that is not refuted is not proved.",
+    "privacy curve": "All pairs of epsilon and delta that a mechanism keeps; it says how many canaries any test may "
+    "find at each rate of false accusations.",
     "quick": "The least effort: enough to see the program at work.",
     "thorough": "The most effort: hours, for a decision that matters.",
     "peak memory": "The most memory that privaudit and its processes held at the same moment, looked at once a second; "

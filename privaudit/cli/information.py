@@ -85,6 +85,7 @@ def plugins() -> None:
             engine = synthesizer_class(name)
             origin = point.dist.name if point.dist is not None else point.value
             typer.echo(f"  {name} (version {engine.version}, from {origin})")
-            typer.echo(f"    {inspect.cleandoc(engine.__doc__ or '').splitlines()[0]}")
+            first, *_ = inspect.cleandoc(engine.__doc__ or "").split("\n\n")
+            typer.echo(f"    {' '.join(first.split())}")
         if not engines:
             typer.echo("  none installed")

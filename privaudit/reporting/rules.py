@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from privaudit.policy_metrics import EXPOSED, METRICS
+from privaudit.policy_metrics import EXPOSED, METRICS, SUSPECTED
 from privaudit.policy_rules import in_words
 from privaudit.reporting.tables import Row, Table
 from privaudit.reporting.text import count
@@ -36,6 +36,8 @@ def measured_words(rule: RuleRecord) -> str:
     value = rule.value
     if value is None:
         return "not assessed"
+    if rule.metric == SUSPECTED:
+        return "nobody is named" if rule.verdict == "kept" else f"members are named by {value.of}"
     ends = [None if end is None else in_words(rule.metric, end) for end in (value.low, value.high)]
     interval = None if ends[0] is None or ends[1] is None else f"{ends[0]} to {ends[1]}"
     if value.estimate is None:
@@ -47,6 +49,8 @@ def measured_words(rule: RuleRecord) -> str:
 
 def limit_words(rule: RuleRecord) -> str:
     """The limit, and the end of the interval that must keep it."""
+    if rule.metric == SUSPECTED:
+        return f"nobody, at a rate of {in_words(rule.metric, rule.limit)}"
     side = "" if rule.side == "estimate" else f", {rule.side} end"
     return f"{_BOUNDS[rule.bound]} {in_words(rule.metric, rule.limit)}{side}"
 

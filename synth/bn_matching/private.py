@@ -89,6 +89,12 @@ class DPBNMatching(Settings):
     def shards(self, members: Images) -> Sequence[Shard]:
         """Batches of one class each; every class up to the largest label has as many."""
         self.mechanisms("quick")  # an impossible budget is told before anything is done
+        _, delta = self.budget()
+        if delta * len(members) >= 1:
+            raise InputError(
+                f"delta {delta:g} allows one of {len(members):,} members to be released as it is: it must be below 1 / "
+                f"members, {1 / len(members):.2g} here, and is better far below."
+            )
         classes = int(members.labels.max()) + 1
         edges = list(range(0, self.images_per_class, self.batch_size))
         return [

@@ -160,6 +160,14 @@ def test_a_budget_is_asked_for(tmp_path: Path) -> None:
         made(make_synthesizer("dp-bn-matching", {}), members(), tmp_path)
 
 
+def test_a_delta_that_gives_members_away_is_refused(tmp_path: Path) -> None:
+    """A mechanism that publishes each member with probability delta would keep the claim."""
+    some = members()
+    wrong = make_synthesizer("dp-bn-matching", TINY | {"delta": 1.0 / len(some)})
+    with pytest.raises(InputError, match="members to be released as it is: it must be below 1 / members"):
+        made(wrong, some, tmp_path)
+
+
 def test_matching_comes_close_to_the_private_means(tmp_path: Path) -> None:
     """With next to no noise the images' mean vector lies nearer to their class's than to any other's."""
     rng = np.random.default_rng(0)
@@ -168,7 +176,7 @@ def test_matching_comes_close_to_the_private_means(tmp_path: Path) -> None:
     pixels = np.clip(base[labels] + rng.normal(0, 20, (120, 8, 8, 1)), 0, 255).astype(np.uint8)
     engine = DPBNMatching(
         epsilon=400.0,
-        delta=1e-2,
+        delta=1e-3,
         sampling_rate=0.5,
         divisor=60.0,
         teacher_steps=20,
