@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import assert_one_sentence, assert_refused, environment, run, start, write_images, write_small_audit
-from test_faults import processes_of_group, started, wait_until_gone
+from processes import assert_one_sentence, assert_refused, environment, run, write_images, write_small_audit
+from test_faults import started, wait_until_gone
 
 TINY = (
     *("--set", "teacher.network=convnet", "--set", "teacher.epochs=2", "--set", "teacher.batch_size=16"),
@@ -144,29 +142,6 @@ def test_ctrl_c_and_on(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     assert run(tmp_path, *LONG, "--out", "out", "--workers", "0").returncode == 0
     assert run(tmp_path, *LONG, "--out", "plain", "--store", "new", "--workers", "0").returncode == 0
-    assert content(tmp_path / "out") == content(tmp_path / "plain")
-
-
-@linux
-@pytest.mark.slow
-def test_killed_three_times(tmp_path: Path) -> None:
-    """With all its workers, at random moments: it goes on, and the release is the same byte by byte."""
-    write_small_audit(tmp_path)
-    begun = time.monotonic()
-    assert run(tmp_path, *LONG, "--out", "plain", "--store", "new", "--workers", "2").returncode == 0
-    whole = time.monotonic() - begun
-    rng = random.Random(time.time_ns())  # a new moment every time; printed, so that a failure can be looked at
-    for part in range(3):
-        delay = whole * (part + rng.random()) / 4
-        print(f"killed after {delay:.2f} s")
-        with start(tmp_path, *LONG, "--out", "out", "--workers", "2") as process:
-            time.sleep(delay)
-            if processes_of_group(process.pid):
-                os.killpg(process.pid, signal.SIGKILL)
-        if (tmp_path / "out").exists():
-            break  # it was quicker this time
-    done = run(tmp_path, *LONG, "--out", "out", "--workers", "2")
-    assert done.returncode == 0 or (tmp_path / "out").exists(), done.stderr
     assert content(tmp_path / "out") == content(tmp_path / "plain")
 
 
