@@ -99,7 +99,8 @@ def main() -> None:
         for stage, found in ((name, row[name]) for name in ("teacher", "statistics") if name in row):
             told = {"refuted": f"{sum(found['refuted'])} of {SEEDS}", "epsilon of its own": found["epsilon"]}
             for name in ("if_gaussian", "of_any", "one_run_if_gaussian", "one_run_of_any"):
-                told[f"median {name}"] = float(np.median(found[name])) if found[name] else None
+                values = [value for value in found[name] if value is not None]
+                told[f"median {name}"] = float(np.median(values)) if values else None
             summary[f"{row['cell']['epsilon']:g}, {row['cell']['kind']}, {stage}"] = told
     for name, told in summary.items():
         print(name, told)
