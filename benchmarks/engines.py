@@ -110,7 +110,7 @@ def one(cell: Cell, stores: Path) -> dict[str, Any]:
         candidates=[Candidate(engine, release, members)],
         attacks=ATTACKS,
         measure=("utility",),
-        utility_seeds=1,
+        utility_seeds=3,
         effort="quick",
         kinds=(),
         seed=seed,

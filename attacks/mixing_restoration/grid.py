@@ -98,4 +98,5 @@ def _period(ends: NDArray[np.int64], goes_on: NDArray[np.int64]) -> int | None:
     if not judged or not cuts:
         return len(votes) if judged else None
     length = math.gcd(*cuts)
-    return length if cuts == judged & set(range(length, len(votes), length)) else None
+    # Where pixels are equal by chance, an equal pair ends everywhere: that is no grid.
+    return length if length >= _PATCH and cuts == judged & set(range(length, len(votes), length)) else None

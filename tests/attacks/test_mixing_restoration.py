@@ -79,6 +79,16 @@ def test_where_nothing_was_mixed_there_is_no_grid() -> None:
     assert block_size(black) is None
 
 
+def test_pixels_that_are_equal_by_chance_are_no_grid() -> None:
+    """Few grey values: any two images have many equal pixels, at places of no order. So have images made of noise."""
+    rng = np.random.default_rng(0)
+    for values in (2, 8, 40):
+        pixels = (rng.integers(0, values, (400, 12, 12, 1)) * (255 // values)).astype(np.uint8)
+        assert block_size(Images(pixels, np.arange(400) % 2)) is None
+    saturated = np.clip(rng.normal(128, 250, (400, 12, 12, 1)), 0, 255).astype(np.uint8)
+    assert block_size(Images(saturated, np.arange(400) % 2)) is None
+
+
 def test_blocks_pasted_anywhere_are_no_grid() -> None:
     """Regions of two images are equal here too, but they end at other places in each."""
     images = smooth(300, seed=1)
