@@ -24,8 +24,9 @@ from benchmarks.recording import write_result
 from benchmarks.shared_data import load
 from privaudit.accounting import GaussianSteps
 from privaudit.attack import Context, Effort
-from privaudit.dp_audit import PrivateStage, judged, observed
+from privaudit.dp_audit import judged, observed
 from privaudit.images import Images
+from privaudit.private_engine import PrivateStage
 from privaudit.synth.bn_matching.private import STEPS, DPBNMatching
 from privaudit.synth.bn_matching.private_fit import statistics_scores
 
@@ -79,9 +80,9 @@ def one(cell: Cell) -> dict[str, Any]:
             "could_refute": [one.test.could_refute for one in found],
             "if_gaussian": [one.lower_if_gaussian for one in found],
             "of_any": [one.lower_of_any for one in found],
-            "one_run_if_gaussian": [one.one_run.if_gaussian for one in found if one.one_run],
-            "one_run_of_any": [one.one_run.of_any for one in found if one.one_run],
-            "one_run_largest": [one.one_run.largest for one in found if one.one_run],
+            "one_run_if_gaussian": [one.one_run.bounds.if_gaussian for one in found if one.one_run],
+            "one_run_of_any": [one.one_run.bounds.lower for one in found if one.one_run],
+            "one_run_largest": [one.one_run.bounds.largest for one in found if one.one_run],
         }
     return rows
 

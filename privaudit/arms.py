@@ -22,6 +22,10 @@ ENGINE_ARMS: tuple[Arm, Arm, Arm] = ("release", "positive", "negative")
 """The same places for attacks that are bound to an engine: the question, what must be found, what must not."""
 
 
+ALL_ARMS: tuple[Arm, ...] = (*ARMS, *ENGINE_ARMS[1:])
+"""In the order in which they are shown."""
+
+
 def arms_of(attack: Attack) -> tuple[Arm, Arm, Arm]:
     """The arms of this attack: the question, what must be found, what must not."""
     return ENGINE_ARMS if isinstance(attack, EngineBound) else ARMS
@@ -29,8 +33,7 @@ def arms_of(attack: Attack) -> tuple[Arm, Arm, Arm]:
 
 def in_order(arms: Iterable[Arm]) -> tuple[Arm, ...]:
     """Names of arms in the order in which they are shown."""
-    order = (*ARMS, *ENGINE_ARMS)
-    return tuple(sorted(arms, key=lambda arm: order.index(arm)))
+    return tuple(sorted(arms, key=ALL_ARMS.index))
 
 
 def class_counts(images: Images) -> dict[int, int]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit import seeds
+from privaudit.blocks import Block, Numbers, numbered
 from privaudit.images import Images
 from privaudit.manifest import result_facts
 from privaudit.record import Attribution
@@ -21,28 +22,6 @@ _ATTRIBUTION = "privaudit.attribution:attribution_task"
 _VERSION = 1
 _MOST_IMAGES = 1000
 _COMMON = 0.05
-
-Block = tuple[int, int]
-Numbers = NDArray[np.int64]
-
-
-def numbered(piles: list[NDArray[np.uint8]], block: Block) -> list[Numbers]:
-    """A number for the block at each place of each image, [N, rows, columns] for each pile; equal blocks have equal
-    numbers, in all piles.
-    """
-    height, width = block
-    down, across = -(-piles[0].shape[1] // height), -(-piles[0].shape[2] // width)
-    found = [np.empty((len(pile), down, across), dtype=np.int64) for pile in piles]
-    for row, column in np.ndindex(down, across):
-        here = slice(row * height, (row + 1) * height), slice(column * width, (column + 1) * width)
-        parts = [np.ascontiguousarray(pile[:, *here]).reshape(len(pile), -1) for pile in piles]
-        rows = np.concatenate(parts)
-        _, number = np.unique(rows.view(f"V{rows.shape[1]}"), return_inverse=True)
-        for numbers, part in zip(
-            found, np.split(number.ravel(), np.cumsum([len(part) for part in parts])[:-1]), strict=True
-        ):
-            numbers[:, row, column] = part
-    return found
 
 
 def targets(mixed: Numbers, sources: Numbers) -> tuple[Numbers, NDArray[np.float64]]:
@@ -118,6 +97,11 @@ def attribution(
         psnr_before=quality(released.pixels[begun]),
         psnr_after=quality(assembled.pixels[measured]),
     )
+
+
+def read_attribution(arrays: Arrays) -> Attribution | None:
+    """The record that `attribution_task` returned."""
+    return Attribution.model_validate_json(np.asarray(arrays["record"]).tobytes()) if arrays else None
 
 
 def attributable(evidence: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from privaudit.attack import Attack, Effort, Sight, holds_release, ranks
 from privaudit.canaries import Canaries, draw, fed
 from privaudit.canary_bounds import Bound, ClaimAnswer, against_claim, bounds, groups, headline
 from privaudit.cells import ATTACK, EXPOSE
-from privaudit.errors import IncompleteError, InputError
+from privaudit.errors import InputError
 from privaudit.execution import Failure, Task, run
 from privaudit.halves import Means, backbones_for, half, handed
 from privaudit.images import Images
@@ -180,11 +180,9 @@ def _scores(
         announce(task.label, done, len(tasks))
     for name, failure in failed.items():
         if not failure.is_input:
-            error = IncompleteError(
+            raise failure.incomplete(
                 f"The attack '{name}' failed: {failure.message.rstrip('.')}. What was finished is kept; start again. "
                 "With --attacks it can be left out; other coins are thrown then, and the engine runs again."
             )
-            error.add_note(failure.trace)
-            raise error
     refused = {name: f"{name} was not run: {failure.message.rstrip('.')}" for name, failure in failed.items()}
     return {name: scores[name] for name in attacks if name in scores}, refused

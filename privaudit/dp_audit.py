@@ -6,76 +6,46 @@ everything that it looks at afterwards. Black-box attacks on a release cannot re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from privaudit import seeds
 from privaudit.accounting import GaussianSteps, epsilon_spent, privacy_curve
-from privaudit.attack import Context, Effort
+from privaudit.attack import Effort
+from privaudit.canary_bounds import Epsilon, corrected_level, epsilon, guesses_a_side
 from privaudit.cells import context
-from privaudit.errors import IncompleteError, InputError
+from privaudit.errors import InputError
 from privaudit.execution import Failure, Task, run
 from privaudit.images import Images
 from privaudit.manifest import result_facts
 from privaudit.piles import put_images
 from privaudit.plan import Announce, settings_of, within
 from privaudit.plugins import make_synthesizer
-from privaudit.statistics.epsilon import one_run_epsilon, one_run_gaussian_epsilon
+from privaudit.private_engine import PrivateEngine, PrivateStage
 from privaudit.statistics.tradeoff import CanaryTest, canary_test
 from privaudit.store import Arrays, Store
 from privaudit.synthesizer import Synthesizer
 
 FEWEST, MOST = 100, 100_000
-LEVEL = 0.95
 _VERSION = 1
 _TOLERANCE = 1e-3
 _OBSERVE = "privaudit.dp_audit:observe_task"
-_GUESSED = 0.25
-
-
-@dataclass(frozen=True)
-class PrivateStage:
-    """A noisy computation of an engine. claimed: what its claim counts it as.
-
-    observe: runs it with these canaries in (bool [m]) and returns float64 [m], higher = surer that it was in: all that
-        the engine's later steps and its release depend on may be looked at. Scores of different canaries must be
-        independent. one_run: whether all canaries were in one run, or each had a run of its own.
-    """
-
-    name: str
-    claimed: GaussianSteps
-    observe: Callable[[NDArray[np.bool_], np.random.Generator], NDArray[np.float64]]
-    one_run: bool
-
-
-@runtime_checkable
-class PrivateEngine(Protocol):
-    """What an engine with a claim has besides, so that the claim can be audited."""
-
-    def private_stages(self, members: Images, context: Context) -> Sequence[PrivateStage]:
-        """Its noisy computations. Their claimed counts, together, are the claim of what it releases."""
-
-    def budget(self) -> tuple[float, float]:
-        """Epsilon and delta. Raises InputError where they are not set."""
 
 
 @dataclass(frozen=True)
 class OneRun:
     """Guesses about the canaries of one run: the quarter with the highest scores in, the lowest quarter out.
 
-    if_gaussian: bound of Mahloujifar et al. 2025 for the trade-off curves of Gaussian mechanisms. of_any: that of
-    Steinke et al. 2023. largest: the latter, had all guesses been right.
+    bounds: of Steinke et al. 2023, and of Mahloujifar et al. 2025 for the trade-off curves of Gaussian mechanisms.
     """
 
     guesses: int
     correct: int
-    if_gaussian: float
-    of_any: float
-    largest: float
+    bounds: Epsilon
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +126,7 @@ def audit(
     if not FEWEST <= canaries <= MOST:
         raise InputError(f"Between {FEWEST:,} and {MOST:,} canaries are allowed, 8,000 are usual; found {canaries:,}.")
     opened = private(engine)
-    epsilon, delta = opened.budget()
+    claimed, delta = opened.budget()
     given = {"seed": seed, "effort": effort, "device": device}
     stages = opened.private_stages(members, context(given, engine.name, "dp-audit"))
     class_, stored = f"{type(engine).__module__}:{type(engine).__qualname__}", put_images(store, members)
@@ -181,13 +151,11 @@ def audit(
         if isinstance(result, Failure):
             if result.is_input:
                 raise InputError(result.message)
-            error = IncompleteError(f"{task.label} failed: {result.message}. Start the same command again to go on.")
-            error.add_note(result.trace)
-            raise error
+            raise result.incomplete(f"{task.label} failed: {result.message}. Start the same command again to go on.")
         scores[task.arguments["stage"]] = np.asarray(store.load(result.arrays)["scores"])
         announce(task.label, done, len(tasks))
     found = tuple(judged(stage, scores[stage.name], seed, delta, len(stages)) for stage in stages)
-    return DPAudit(epsilon, delta, epsilon_spent([stage.claimed for stage in stages], delta), found)
+    return DPAudit(claimed, delta, epsilon_spent([stage.claimed for stage in stages], delta), found)
 
 
 def observe_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
@@ -210,7 +178,7 @@ def observed(stage: PrivateStage, count: int, seed: int) -> NDArray[np.float64]:
 def judged(stage: PrivateStage, scores: NDArray[np.float64], seed: int, delta: float, stages: int) -> StageFound:
     """What the scores of one of so many stages show."""
     inside = coins(len(scores), seed, stage.name)
-    level = 1 - (1 - LEVEL) / stages
+    level = corrected_level(stages)
     curve = privacy_curve((stage.claimed,))
     test = canary_test(scores, inside, curve, level, seeds.generator(seed, "dp-audit halves", stage.name))
     return StageFound(
@@ -227,12 +195,6 @@ def judged(stage: PrivateStage, scores: NDArray[np.float64], seed: int, delta: f
 
 
 def _one_run(scores: NDArray[np.float64], inside: NDArray[np.bool_], delta: float, level: float) -> OneRun:
-    count, order = int(_GUESSED * len(scores)), np.argsort(-scores, kind="stable")
+    count, order = guesses_a_side(len(scores)), np.argsort(-scores, kind="stable")
     correct = int(inside[order[:count]].sum() + (~inside[order[len(order) - count :]]).sum())
-    return OneRun(
-        2 * count,
-        correct,
-        one_run_gaussian_epsilon(len(scores), 2 * count, correct, delta, level),
-        one_run_epsilon(len(scores), 2 * count, correct, delta, level),
-        one_run_epsilon(len(scores), 2 * count, 2 * count, delta, level),
-    )
+    return OneRun(2 * count, correct, epsilon(len(scores), 2 * count, correct, delta, level))

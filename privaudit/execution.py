@@ -18,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
 
-from privaudit.errors import PrivauditError
+from privaudit.errors import IncompleteError, PrivauditError
 from privaudit.machine import cores
 from privaudit.store import Entry, Store
 from privaudit.worker import Done, Needs, Report, Task, no_interrupts, one_thread, start_worker, work
@@ -43,6 +43,12 @@ class Failure:
     message: str
     trace: str
     is_input: bool = False
+
+    def incomplete(self, sentence: str) -> IncompleteError:
+        """The error that says this sentence, with the traceback as its note."""
+        error = IncompleteError(sentence)
+        error.add_note(self.trace)
+        return error
 
 
 def _failure(error: BaseException) -> Failure:

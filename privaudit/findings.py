@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from privaudit import seeds
-from privaudit.arms import ARMS, ENGINE_ARMS, Arm
+from privaudit.arms import ALL_ARMS, Arm
 from privaudit.evidence import AttackFacts, AuditFacts, Scores
 from privaudit.matches import in_words, matches
 from privaudit.mediated import mediated_reasons
@@ -38,7 +38,6 @@ from privaudit.statistics.rule import ALPHA_FAIL, Reasons, Rule, apply_rule
 from privaudit.statistics.tally import TOP_K, Tally, placements, tally
 from privaudit.strata import strata
 
-_ALL_ARMS: tuple[Arm, ...] = tuple(dict.fromkeys((*ARMS, *ENGINE_ARMS)))
 _PLANT, _CONTROLS = "plant ", " controls"
 
 
@@ -244,15 +243,16 @@ def find(
     rule_ids: names of the policy's rules by metric, for the reasons. audit: tells the groups of the scored units.
     released: names of the classes in the release.
     """
-    detections = {arm: _detections(cases, arm) for arm in _ALL_ARMS}
+    detections = {arm: _detections(cases, arm) for arm in ALL_ARMS}
     records = []
     for case in cases:
         facts, rule = case.facts, case.judged_by or rule_of[case.facts.family]
         ids = member_ids if case.member_ids is None else case.member_ids
         judged: dict[Arm, _Judged | None] = {
-            arm: _judge_arm(case, arm, unit, rule, *found[facts.name]) if facts.name in found else None
+            arm: _judge_arm(case, arm, unit, rule, *detections[arm][facts.name])
+            if facts.name in detections[arm]
+            else None
             for arm in facts.arms
-            for found in [detections[arm]]
         }
         arms: dict[Arm, ArmRecord | None] = {arm: part.record if part else None for arm, part in judged.items()}
         release = judged["release"]

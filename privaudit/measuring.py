@@ -92,12 +92,10 @@ def _read(entry: Entry, candidate: Candidate, part: Measure, store: Store, found
 
 
 def _error(candidate: Candidate, part: Measure, failure: Failure) -> IncompleteError:
-    error = IncompleteError(
+    return failure.incomplete(
         f"The {part} of '{candidate.name}' could not be measured: {failure.message.rstrip('.')}. Everything else is "
         f"kept; start again with --skip {part} and another --out to go without it."
     )
-    error.add_note(failure.trace)
-    return error
 
 
 def _left_out(plan_: Plan) -> list[str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from privaudit import seeds
 from privaudit.arm_cells import SHOWN, Cell, cells_of
 from privaudit.attack import Attack, Ranked, ReleaseAttack, holds_release, ranks
-from privaudit.attribution import attributable, attribution_of
+from privaudit.attribution import attributable, attribution_of, read_attribution
 from privaudit.cells import ATTACK, EXPOSE
 from privaudit.evidence import PAIRS, Scores
 from privaudit.execution import Failure, Task, run
@@ -157,9 +157,9 @@ class Runner:
             if isinstance(result, Failure):
                 failures[place] = result
                 continue
-            if "record" in result.arrays:
-                text = np.asarray(self.store.load(result.arrays)["record"]).tobytes()
-                attributions.setdefault(place, {})[cell.arm] = Attribution.model_validate_json(text)
+            measured = read_attribution(self.store.load(result.arrays))
+            if measured is not None:
+                attributions.setdefault(place, {})[cell.arm] = measured
         return {
             place: Outcome(
                 None if place in failures else dict(sorted(scores[place].items())),

@@ -122,13 +122,13 @@ class RunFolder:
 
 def drawn(evidence: AuditEvidence) -> dict[tuple[str, str], ArmScores]:
     """The scores that pictures are drawn from."""
-    from privaudit.arms import ARMS, ENGINE_ARMS
+    from privaudit.arms import ALL_ARMS
     from privaudit.findings import arm_scores, has_arm
     from privaudit.reporting import ArmScores
 
     found = {}
     for place, scores in evidence.scores.items():
-        arms = {arm: arm_scores(scores, arm) for arm in (*ARMS, *ENGINE_ARMS) if has_arm(scores, arm)}
+        arms = {arm: arm_scores(scores, arm) for arm in ALL_ARMS if has_arm(scores, arm)}
         found[place] = ArmScores(
             {arm: members for arm, (members, _) in arms.items()},
             {arm: controls for arm, (_, controls) in arms.items()},

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from privaudit.attack import Effort
 from privaudit.cells import context
 from privaudit.compiling import has_compiler
-from privaudit.errors import IncompleteError, InputError, PrivauditError
+from privaudit.errors import InputError, PrivauditError
 from privaudit.execution import Failure, Task, run
 from privaudit.forecast import Speeds, synthesis_work
 from privaudit.images import Images
@@ -116,12 +116,10 @@ def synthesize(
 def _error(engine: Synthesizer, failure: Failure) -> PrivauditError:
     if failure.is_input:
         return InputError(failure.message)
-    error = IncompleteError(
+    return failure.incomplete(
         f"The synthesizer '{engine.name}' failed: {failure.message.rstrip('.')}. Finished parts are kept; start the "
         "same command again to go on."
     )
-    error.add_note(failure.trace)
-    return error
 
 
 def _images(arrays: Arrays) -> Images:

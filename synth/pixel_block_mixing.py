@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from privaudit.blocks import assembled, grid_of
 from privaudit.errors import InputError
 from privaudit.from_members import FromMembers
 from privaudit.images import Images
@@ -82,17 +83,15 @@ class PixelBlockMixing(FromMembers):
         """Mixed members."""
         table, block = self.table(rows, members, rng), self.block(members.size)
         if not self.in_place:
-            return _assembled(members.pixels, table, block)
+            return assembled(members.pixels, table, block)
         pile = members.pixels.copy()
         for row, sources in zip(rows, table, strict=True):
-            pile[row] = _assembled(pile, sources[None], block)[0]
+            pile[row] = assembled(pile, sources[None], block)[0]
         return np.asarray(pile[rows])
 
     def table(self, rows: NDArray[np.int64], members: Images, rng: np.random.Generator) -> NDArray[np.int64]:
         """Whose block stands at each place, rows of the members, [N, blocks down, blocks across]."""
-        height, width, _ = members.size
-        tall, wide = self.block(members.size)
-        shape = -(-height // tall), -(-width // wide)
+        shape = grid_of(members.size, self.block(members.size))
         same = {label: np.flatnonzero(members.labels == label) for label in np.unique(members.labels[rows])}
         found = np.empty((len(rows), *shape), dtype=np.int64)
         for number, row in enumerate(rows):
@@ -100,13 +99,3 @@ class PixelBlockMixing(FromMembers):
             replaced = rng.random(shape) < self.replacement
             found[number] = np.where(replaced, drawn[rng.integers(0, self.sources, shape)], row)
         return found
-
-
-def _assembled(pile: NDArray[np.uint8], table: NDArray[np.int64], block: tuple[int, int]) -> NDArray[np.uint8]:
-    """Images made of the blocks of those in the pile that the table names, [len(table), H, W, C]."""
-    height, width = block
-    found = np.empty((len(table), *pile.shape[1:]), dtype=np.uint8)
-    for tall, wide in np.ndindex(table.shape[1:]):
-        place = slice(tall * height, (tall + 1) * height), slice(wide * width, (wide + 1) * width)
-        found[:, *place] = pile[table[:, tall, wide], *place]
-    return found

@@ -14,11 +14,12 @@ from scipy import stats
 
 from privaudit.accounting import GaussianSteps, epsilon_spent, privacy_curve
 from privaudit.attack import Context, Effort
-from privaudit.dp_audit import DPAudit, PrivateStage, StageFound, audit, judged, observed
+from privaudit.dp_audit import DPAudit, StageFound, audit, judged, observed
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning.networks import GROUPNORM, Architecture
 from privaudit.learning.private import GradientCanaries, PrivateTraining, train_privately
+from privaudit.private_engine import PrivateStage
 from privaudit.statistics.epsilon import gaussian_noise
 from privaudit.statistics.tradeoff import CanaryTest, PrivacyCurve, canary_test, gaussian_epsilon
 from privaudit.store import Store

@@ -12,8 +12,9 @@ from pydantic import Field
 from privaudit.attack import Assembly, Context, Evidence, ReleaseAttack, Seen
 from privaudit.attacks.mixing_restoration.grid import block_size
 from privaudit.attacks.mixing_restoration.matching import share_matched
-from privaudit.attacks.mixing_restoration.restoration import assembled, restored
+from privaudit.attacks.mixing_restoration.restoration import restored
 from privaudit.attribution import own_blocks
+from privaudit.blocks import Block, assembled
 from privaudit.closeness import closeness
 from privaudit.images import Images
 from privaudit.release import Release
@@ -72,7 +73,7 @@ class MixingRestoration(ReleaseAttack):
         block = self._block(seen.images)
         return seen if block is None else Seen({**seen.arrays, _TRUTH: own_blocks(seen.images, sources, block)})
 
-    def _block(self, images: Images) -> tuple[int, int] | None:
+    def _block(self, images: Images) -> Block | None:
         """The size of the blocks; None where none is given and the images show no grid."""
         given = self.block_height, self.block_width
         found = block_size(images) if None in given else None
@@ -99,7 +100,7 @@ class MixingRestoration(ReleaseAttack):
         return Evidence(scores=score, nearest=found, assembly=Assembly(images, start, block))
 
     def _assembled(
-        self, seen: Seen, reference: Images, block: tuple[int, int], own: Context
+        self, seen: Seen, reference: Images, block: Block, own: Context
     ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Rows of the released images, and what each of them is restored to."""
         released, truth = seen.images, seen.arrays.get(_TRUTH)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import PolynomialFeatures
 
+from privaudit.blocks import Block
 from privaudit.images import Images
 
 Floats = NDArray[np.float32]
@@ -17,14 +18,6 @@ _CUTS_PER_IMAGE = 12
 _MOST_PAIRS = 30_000
 _CHUNK = 4_000_000
 _LARGEST = 8.0
-
-
-def blocks_at(pixels: NDArray[np.uint8], block: tuple[int, int], row: int, column: int) -> Floats:
-    """The blocks of all images at one place of the grid, [N, height, width, C] in [0, 1]; less at the lower and right
-    edge."""
-    height, width = block
-    part = pixels[:, row * height : (row + 1) * height, column * width : (column + 1) * width]
-    return np.divide(part, 255, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +36,7 @@ class Fit:
     constant: float
 
     @classmethod
-    def learned(cls, images: Images, block: tuple[int, int], rng: np.random.Generator) -> Fit:
+    def learned(cls, images: Images, block: Block, rng: np.random.Generator) -> Fit:
         """From cuts at random places of these images, of which each class has at least two. block: height, width."""
         height, width = (min(side, length) for side, length in zip(images.size[:2], block, strict=True))
         pixels = np.divide(images.pixels, 255, dtype=np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from privaudit.attribution import numbered
+from privaudit.blocks import Block, numbered
 from privaudit.images import Images
 
 _COMMON = 0.02
@@ -13,7 +13,7 @@ _MOST_PAIRS = 5_000_000
 
 
 def share_matched(
-    suspects: Images, images: Images, own: Images, block: tuple[int, int]
+    suspects: Images, images: Images, own: Images, block: Block
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Largest share of each suspect's blocks that stand at their places in one of the images, float64 [N] in [0, 1];
     and the row of that image, -1: none has any.

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from privaudit.attacks.mixing_restoration.fit import Fit, Floats, blocks_at
+from privaudit.attacks.mixing_restoration.fit import Fit, Floats
+from privaudit.blocks import Block, numbered, region
 
 Place = tuple[int, int]
 
@@ -29,21 +30,17 @@ class Mixed:
     common: dict[Place, Floats]
 
     @classmethod
-    def of(cls, pixels: NDArray[np.uint8], own: NDArray[np.uint8], block: tuple[int, int]) -> Mixed:
+    def of(cls, pixels: NDArray[np.uint8], own: NDArray[np.uint8], block: Block) -> Mixed:
         """pixels: of the mixed images; own: of the attacker's, of this class."""
-        down, across = -(-pixels.shape[1] // block[0]), -(-pixels.shape[2] // block[1])
-        shown = np.empty((len(pixels), down, across), dtype=np.int64)
+        numbers, theirs = numbered([pixels, own], block)
+        shown = np.empty_like(numbers)
         blocks, common = dict[Place, Floats](), dict[Place, Floats]()
-        for place in np.ndindex(down, across):
-            here = blocks_at(pixels, block, *place)
-            flat = here.reshape(len(here), -1)
-            distinct, first, number = np.unique(flat, axis=0, return_index=True, return_inverse=True)
-            shown[:, *place], blocks[place] = number.ravel(), here[first]
-            theirs = blocks_at(own, block, *place).reshape(len(own), flat.shape[1])
-            kept, counts = np.unique(theirs, axis=0, return_counts=True)
-            share = dict(zip((row.tobytes() for row in kept), (counts / max(1, len(own))).tolist(), strict=True))
-            expected = [len(pixels) * share.get(row.tobytes(), 0.0) for row in distinct]
-            common[place] = np.maximum(1.0, np.array(expected)).astype(np.float32)
+        for place in np.ndindex(*numbers.shape[1:]):
+            here = numbers[:, *place]
+            distinct, first, shown[:, *place] = np.unique(here, return_index=True, return_inverse=True)
+            blocks[place] = np.divide(pixels[first][:, *region(place, block)], 255, dtype=np.float32)
+            times = np.bincount(theirs[:, *place], minlength=int(here.max()) + 1)[distinct]
+            common[place] = np.maximum(1.0, len(pixels) * (times / max(1, len(own)))).astype(np.float32)
         return cls(shown, blocks, common)
 
 

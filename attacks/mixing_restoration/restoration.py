@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from privaudit.attacks.mixing_restoration.fit import Fit
 from privaudit.attacks.mixing_restoration.ownership import Mixed, beliefs, largest_part, seams
+from privaudit.blocks import Block, grid_of
 from privaudit.images import Images
-
-Block = tuple[int, int]
 
 
 def learned_fits(own: Images, block: Block, rng: np.random.Generator) -> tuple[Fit | None, Fit | None]:
@@ -39,11 +38,11 @@ def restored(
     Classes larger than what memory allows are looked at in random parts. own: the attacker's own images.
     """
     fits = learned_fits(own, block, rng)
-    down, across = (-(-side // length) for side, length in zip(images.size[:2], block, strict=True))
+    most = largest_part(*grid_of(images.size, block))
     for label in np.unique(images.labels):
         rows = rng.permutation(np.flatnonzero(images.labels == label))
         mine = own.pixels[own.labels == label]
-        for part in np.array_split(rows, -(-len(rows) // largest_part(down, across))):
+        for part in np.array_split(rows, -(-len(rows) // most)):
             mixed = Mixed.of(images.pixels[part], mine, block)
             believed = beliefs(mixed, seams(mixed, *fits), replacement)
             source = np.empty_like(mixed.shown)
@@ -52,10 +51,3 @@ def restored(
                 _, first = np.unique(stands, return_index=True)
                 source[:, *place] = part[np.where(best == stands, np.arange(len(part)), first[best])]
             yield part, source
-
-
-def assembled(pixels: NDArray[np.uint8], source: NDArray[np.int64], block: Block) -> NDArray[np.uint8]:
-    """Images made of the blocks of these images. source: [N, rows, columns], whose block stands where."""
-    whose = np.repeat(np.repeat(source, block[0], axis=1), block[1], axis=2)[:, : pixels.shape[1], : pixels.shape[2]]
-    down, across = np.indices(pixels.shape[1:3])
-    return np.asarray(pixels[whose, down, across])

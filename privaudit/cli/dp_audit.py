@@ -136,7 +136,8 @@ def _stage(stage: StageFound) -> list[str]:
     one = stage.one_run
     if one is not None:
         lines.append(
-            f"  by the guesses of one run ({one.correct:,} of {one.guesses:,} right): at least {one.if_gaussian:.2f} "
-            f"if Gaussian; {one.of_any:.2f} for any mechanism, where {one.largest:.2f} is the most it could have shown"
+            f"  by the guesses of one run ({one.correct:,} of {one.guesses:,} right): at least "
+            f"{one.bounds.if_gaussian:.2f} if Gaussian; {one.bounds.lower:.2f} for any mechanism, where "
+            f"{one.bounds.largest:.2f} is the most it could have shown"
         )
     return lines

@@ -20,7 +20,8 @@ from privaudit.learning.augmentation import augment
 from privaudit.learning.networks import Architecture, Network
 from privaudit.learning.training import as_float, seeded
 
-_TOO_LONG = 100.0
+TOO_LONG = 100.0
+"""How many times as long as an image's may be what a canary contributes, so that it has to be cut."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class GradientCanaries:
             nothing = found.new_zeros((len(drawn), *found.shape[1:]))
             parameter.grad_sample = torch.cat([found, nothing])  # type: ignore[attr-defined]
         mine = torch.zeros(images + len(drawn), len(self.parameter), device=self.parameter.device)
-        mine[images + torch.arange(len(drawn)), torch.from_numpy(drawn)] = _TOO_LONG * self._asked.clip
+        mine[images + torch.arange(len(drawn)), torch.from_numpy(drawn)] = TOO_LONG * self._asked.clip
         self.parameter.grad_sample = mine  # type: ignore[attr-defined]
 
     def look(self) -> None:

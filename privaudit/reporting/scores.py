@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from privaudit.arms import ARMS, ENGINE_ARMS
+from privaudit.arms import ALL_ARMS
 
 Vector = NDArray[np.float64]
 
@@ -27,7 +27,7 @@ class ArmScores:
         """The arms that can be drawn: both sides have scores."""
         return tuple(
             arm
-            for arm in dict.fromkeys((*ARMS, *ENGINE_ARMS))
+            for arm in ALL_ARMS
             if arm in self.members and arm in self.controls and len(self.members[arm]) and len(self.controls[arm])
         )
 

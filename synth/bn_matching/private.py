@@ -21,11 +21,11 @@ from torch.nn import functional
 from privaudit.accounting import GaussianSteps, accountant_name, epsilon_spent, least_noise
 from privaudit.attack import Context, Effort, Settings
 from privaudit.calls import Call, compute, surroundings
-from privaudit.dp_audit import PrivateStage
 from privaudit.errors import InputError
 from privaudit.images import Images, concatenate
 from privaudit.learning import Network, logits
 from privaudit.learning.private import PrivateTraining
+from privaudit.private_engine import PrivateStage
 from privaudit.release import PrivacyClaim, Release
 from privaudit.store import Arrays
 from privaudit.synth.bn_matching.embedding import Embedding, NoisySums

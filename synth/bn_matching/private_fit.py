@@ -17,12 +17,10 @@ from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Architecture, Network
 from privaudit.learning.networks import GROUPNORM, SIDES
-from privaudit.learning.private import GradientCanaries, PrivateTraining, train_privately
+from privaudit.learning.private import TOO_LONG, GradientCanaries, PrivateTraining, train_privately
 from privaudit.learning.training import seeded
 from privaudit.store import Arrays
 from privaudit.synth.bn_matching.embedding import Embedding, contributions, cut, exact_sums, noisy_sums
-
-_TOO_LONG = 100.0
 
 
 def fit_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
@@ -109,7 +107,7 @@ def statistics_scores(
     scores = np.empty(len(inside))
     for place, is_in in enumerate(inside):
         vector = torch.zeros(1, exact.shape[1] - 1)
-        vector[0, place % vector.shape[1]] = _TOO_LONG * length
+        vector[0, place % vector.shape[1]] = TOO_LONG * length
         direction = torch.zeros_like(exact)
         direction[place % classes] = contributions(cut(vector, length), length)[0]
         found = [noisy_sums(exact + float(is_in) * direction, noise_multiplier, rng) for _ in range(views)]

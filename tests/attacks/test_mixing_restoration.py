@@ -18,9 +18,9 @@ from privaudit.attacks.mixing_restoration.fit import Fit, _along, _crossed, _par
 from privaudit.attacks.mixing_restoration.grid import block_size
 from privaudit.attacks.mixing_restoration.matching import share_matched
 from privaudit.attacks.mixing_restoration.ownership import _balanced
-from privaudit.attacks.mixing_restoration.restoration import assembled
-from privaudit.attribution import attribution, numbered, own_blocks, targets
+from privaudit.attribution import attribution, own_blocks, targets
 from privaudit.audit import Candidate, collect
+from privaudit.blocks import assembled, numbered
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.judgement import judge
