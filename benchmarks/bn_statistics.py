@@ -79,7 +79,7 @@ def make(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     statistics = collected(teacher, members, 10, "cpu")
     shard = Shard(**arguments["shard"])
     context = Context(seeds.generator(seed, "bn statistics", shard.name))
-    made = engine.match(teacher, statistics, shard, members.size[:2], torch.bfloat16, context)
+    made = engine.match([teacher], [statistics], shard, members.size[:2], torch.bfloat16, context)
     return {"pixels": made.pixels, "labels": made.labels}
 
 

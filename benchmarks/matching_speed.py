@@ -33,6 +33,7 @@ from privaudit.learning.networks import load_body
 from privaudit.synth.bn_matching.folding import MatchedNetwork, batch_norms
 from privaudit.synth.bn_matching.matching import Batch, Descent, Objective, Weights, descend, total_variation
 from privaudit.synth.bn_matching.moments import EAGER, kernels
+from privaudit.synth.bn_matching.moves import Moves
 from privaudit.synth.bn_matching.statistics import Law, collect
 
 WEIGHTS = Weights(10, 1, 1, 2.5e-5)
@@ -119,7 +120,7 @@ class Loops:
 
     def _descend(self, loss: Callable[[Tensor], Tensor], steps: int, moved: float = 0.0) -> Tensor:
         start = (self.noise * (1 + moved)).clamp(*self.bounds)
-        moves = Descent(steps, 0.1, 4, True)
+        moves = Descent(steps, 0.1, Moves(4, True))
         return descend(loss, start, self.bounds, moves, np.random.default_rng(0), lambda stage, share: None)
 
     def same_losses(self, steps: int = 50) -> dict[str, Any]:

@@ -132,6 +132,8 @@ def _utility(
     inputs = {"release": dict(released), "members": members}
     if candidate.release.soft_labels is not None:
         inputs["release"]["soft_labels"] = store.put_array(candidate.release.soft_labels)
+    if candidate.release.views is not None:
+        inputs["release"]["views"] = store.put_array(candidate.release.views)
     if plan_.test is None:
         inputs["test"] = put_images(store, pools.controls.images.take(pools.scored_controls))
         if pools.unit == "person":

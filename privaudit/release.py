@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from privaudit.images import Images, concatenate
 from privaudit.store import array_digest, key_of
+from privaudit.views import Views
 
 if TYPE_CHECKING:
     from privaudit.learning import Network
@@ -66,7 +67,8 @@ def _is_stated(value: Any) -> bool:
 class Release:
     """What is to be published. Row i of every field is the same image.
 
-    soft_labels: float32 [N, classes] or None; NaN in the rows of images that were published without.
+    soft_labels: float32 [N, classes] or None; NaN in the rows of images that were published without. With `views`
+        [N, views, classes]: the soft labels of each image moved and mirrored, see `privaudit.views`.
     teacher: a network published with the images, or None. trained_on: what its maker says that it was trained on.
     statistics: named arrays published with the images (BatchNorm statistics), or None.
     unread: what is published beside all this but could not be read, one phrase each.
@@ -74,6 +76,7 @@ class Release:
 
     images: Images
     soft_labels: NDArray[np.float32] | None = None
+    views: Views | None = None
     teacher: Network | None = None
     statistics: Mapping[str, NDArray[Any]] | None = None
     claim: PrivacyClaim | None = None
@@ -92,6 +95,8 @@ class Release:
         facts: dict[str, Any] = {}
         if self.soft_labels is not None:
             facts["soft_labels"] = array_digest(self.soft_labels)
+        if self.views is not None:
+            facts["views"] = array_digest(self.views)
         if self.teacher is not None:
             facts["teacher"] = {name: array_digest(array) for name, array in self.teacher.arrays().items()}
             facts["trained_on"] = self.trained_on
@@ -102,14 +107,22 @@ class Release:
         return key_of({"images": self.images.digest} | facts) if facts else self.images.digest
 
 
+def without_views(release: Release) -> Release:
+    """The release with the soft labels of its images as they are, and no others."""
+    if release.views is None or release.soft_labels is None:
+        return release
+    return replace(release, soft_labels=release.soft_labels[:, 0], views=None)
+
+
 def together(release: Release, public: Images | None) -> Release:
     """What an outsider holds once the release is out: its images, then those that were public already.
 
     public: images of the release's size; those that equal a released image are not repeated. They come without soft
-    labels (NaN).
+    labels (NaN); of soft labels for views, those of the images as they are stay.
     """
     if public is None:
         return release
+    release = without_views(release)
     own = set(release.images.image_digests())
     rows = np.array([row for row, digest in enumerate(public.image_digests()) if digest not in own], dtype=np.int64)
     soft = release.soft_labels

@@ -144,6 +144,8 @@ def finish_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> A
     found: dict[str, NDArray[Any]] = {"pixels": release.images.pixels, "labels": release.images.labels}
     if release.soft_labels is not None:
         found["soft_labels"] = release.soft_labels
+    if release.views is not None:
+        found["views"] = release.views
     unsupported = [name for name in release.artifacts if name != "soft_labels"]
     if unsupported:
         raise InputError(f"'{engine.name}' releases {', '.join(unsupported)}, which cannot be written yet.")
@@ -158,7 +160,9 @@ def finish_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> A
 def _release(arrays: Arrays, classes: int) -> Release:
     soft = arrays.get("soft_labels")
     if soft is not None:
-        soft = np.pad(soft, ((0, 0), (0, max(0, classes - soft.shape[1]))))
+        soft = np.pad(soft, [*[(0, 0)] * (soft.ndim - 1), (0, max(0, classes - soft.shape[-1]))])
     about = json.loads(arrays["about"].tobytes())
     claim = None if about["claim"] is None else PrivacyClaim(**about["claim"])
-    return Release(_images(arrays), soft_labels=soft, claim=claim, provenance=about["provenance"])
+    return Release(
+        _images(arrays), soft_labels=soft, views=arrays.get("views"), claim=claim, provenance=about["provenance"]
+    )

@@ -108,7 +108,9 @@ def _distribution(release: Description) -> list[dict[str, Any]]:
             }
         )
     if release.soft_labels:
-        text = "float32 [images, classes] in the order of the rows: a weight for every class."
+        text = (
+            "float [images, classes], or [images, views, classes], in the order of the rows: a weight for every class."
+        )
         found.append(_file_object(release.soft_labels, NPY, text))
     return found
 

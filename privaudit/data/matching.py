@@ -58,11 +58,11 @@ def match_release(members: Dataset, release: Release, dataset: Dataset) -> tuple
     soft = release.soft_labels
     if soft is not None:
         numbers, _ = _numbering(members, dataset, "release")
-        columns = numbers[: soft.shape[1]]
-        if len(columns) != soft.shape[1] or (columns < 0).any():
+        columns = numbers[: soft.shape[-1]]
+        if len(columns) != soft.shape[-1] or (columns < 0).any():
             raise InputError("The release's soft labels have columns for classes that the members do not have.")
-        renumbered = np.zeros((len(soft), len(members.class_names)), np.float32)
-        renumbered[:, columns] = soft
+        renumbered = np.zeros((*soft.shape[:-1], len(members.class_names)), np.float32)
+        renumbered[..., columns] = soft
         soft = renumbered
     statistics = release.statistics
     if statistics is not None:

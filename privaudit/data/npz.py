@@ -206,12 +206,15 @@ def _soft_labels(file: Npz, count: int, shown: str) -> NDArray[np.float32] | Non
     return check_soft_labels(file.read("soft_labels"), count, shown)
 
 
-def check_soft_labels(values: NDArray[Any], count: int, shown: str) -> NDArray[np.float32]:
-    """The soft labels as float32 [count, classes]. Raises InputError for other shapes, types and NaN."""
-    if values.dtype.kind != "f" or values.ndim != 2 or len(values) != count or not np.isfinite(values).all():
+def check_soft_labels(values: NDArray[Any], count: int, shown: str, views: bool = False) -> NDArray[np.float32]:
+    """The soft labels as float32 [count, classes], or [count, views, classes].
+
+    Raises InputError for other shapes, types and NaN.
+    """
+    if values.dtype.kind != "f" or values.ndim != 2 + views or len(values) != count or not np.isfinite(values).all():
         raise InputError(
             f"{shown}: soft labels are {values.dtype} of shape {values.shape}; needed are finite float values of shape "
-            f"({count}, classes)."
+            f"({count}, {'views, ' if views else ''}classes)."
         )
     return values.astype(np.float32)
 

@@ -2,7 +2,8 @@
 
 release.json                                     class names, claim, provenance; written last
 images/<class, 5 digits>/<row, 9 digits>.png     above 100,000 images: images/<number, 5 digits>.npz
-soft_labels.npy                                  float32 [N, classes] in row order, where there are any
+soft_labels.npy                                  float [N, classes] in row order, where there are any; where
+                                                 release.json names views, [N, views, classes]
 statistics.npz                                   class-wise statistics (see `privaudit.released_statistics`), where any
 croissant.json, DATASHEET.md                     what the others say, for catalogues and for readers; never read back
 """
@@ -37,6 +38,8 @@ from privaudit.errors import InputError, suggestion
 from privaudit.images import Dataset, Images
 from privaudit.release import PrivacyClaim, Release
 from privaudit.released_statistics import checked
+from privaudit.views import MOST_VIEWS, Views
+from privaudit.views import checked as checked_views
 
 MANIFEST = "release.json"
 SOFT_LABELS = "soft_labels.npy"
@@ -67,7 +70,10 @@ class Claim(BaseModel):
 
 
 class Manifest(BaseModel):
-    """release.json. `artifacts`: what is published beside the images, by name, with its file in the folder."""
+    """release.json. `artifacts`: what is published beside the images, by name, with its file in the folder.
+
+    views: what the soft labels of an image are given for, see `privaudit.views`; empty: for the image itself.
+    """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
@@ -76,6 +82,7 @@ class Manifest(BaseModel):
     class_names: tuple[ClassName, ...] = Field(min_length=1, max_length=MAX_CLASSES)
     images: int | None = Field(None, ge=1)
     artifacts: dict[str, str] = Field(default_factory=dict)
+    views: tuple[tuple[int, int, int, int, int, int, int, int], ...] = Field((), max_length=MOST_VIEWS)
     claim: Claim | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
 
@@ -153,7 +160,7 @@ def load_release_folder(
         raise InputError(
             f"{MANIFEST} promises {manifest.images} images, but {len(images)} are there. The release is incomplete."
         )
-    soft = _soft_labels(folder, len(images), classes)
+    soft, views = _soft_labels(folder, manifest.views, len(images), classes)
     statistics = _statistics(folder, classes)
     loaded = {"soft_labels"} | ({"statistics"} if statistics is not None else set())
     unread = [f"artifact {printable(name)}" for name in manifest.artifacts if name not in loaded]
@@ -167,6 +174,7 @@ def load_release_folder(
     release = Release(
         images,
         soft_labels=soft,
+        views=views,
         statistics=statistics,
         claim=None if claim is None else PrivacyClaim(**claim.model_dump(include=set(Claim.model_fields))),
         provenance=manifest.provenance,
@@ -194,15 +202,19 @@ def _rows(folder: Path) -> tuple[list[Path], NDArray[np.int64]]:
     return [path for _, path in rows], np.array([label for label, _ in rows], np.int64)
 
 
-def _soft_labels(folder: Path, count: int, classes: int) -> NDArray[np.float32] | None:
+def _soft_labels(
+    folder: Path, listed: Sequence[Sequence[int]], count: int, classes: int
+) -> tuple[NDArray[np.float32] | None, Views | None]:
     path = folder / SOFT_LABELS
     if not path.exists():
-        return None
+        if listed:
+            raise InputError(f"{MANIFEST} names views, but there is no {SOFT_LABELS} with soft labels for them.")
+        return None, None
     check_inside(path, folder)
-    values = check_soft_labels(read_npy(path, SOFT_LABELS), count, SOFT_LABELS)
-    if values.shape[1] != classes:
-        raise InputError(f"{SOFT_LABELS} has {values.shape[1]} columns, but there are {classes} classes.")
-    return values
+    values = check_soft_labels(read_npy(path, SOFT_LABELS), count, SOFT_LABELS, views=bool(listed))
+    if values.shape[-1] != classes:
+        raise InputError(f"{SOFT_LABELS} has {values.shape[-1]} columns, but there are {classes} classes.")
+    return values, checked_views(np.array(listed, np.int64), values.shape) if listed else None
 
 
 def _statistics(folder: Path, classes: int) -> dict[str, NDArray[Any]] | None:
@@ -235,7 +247,7 @@ def write_release(
         else:
             _write_files(release.images, partial / "images")
         if release.soft_labels is not None:
-            np.save(partial / SOFT_LABELS, release.soft_labels, allow_pickle=False)
+            np.save(partial / SOFT_LABELS, _compact(release.soft_labels), allow_pickle=False)
         if statistics is not None:
             np.savez(partial / STATISTICS, **statistics)  # type: ignore[arg-type]
         for name, content in describing_files(partial, Manifest.model_validate(json.loads(text))).items():
@@ -283,13 +295,15 @@ def _manifest_text(release: Release, class_names: Sequence[str]) -> bytes:
         raise InputError("A release without images cannot be written.")
     if int(release.images.labels.min()) < 0 or int(release.images.labels.max()) >= len(class_names):
         raise InputError(f"The labels of the release must be 0 to {len(class_names) - 1}, one class name each.")
-    if release.soft_labels is not None and release.soft_labels.shape != (len(release.images), len(class_names)):
+    views = () if release.views is None else (len(release.views),)
+    if release.soft_labels is not None and release.soft_labels.shape != (len(release.images), *views, len(class_names)):
         raise InputError(f"Soft labels need one row per image and one column per class ({len(class_names)}).")
     content: dict[str, Any] = {
         "format": "privaudit release",
         "version": 1,
         "images": len(release.images),
         "class_names": list(class_names),
+        **({} if release.views is None else {"views": release.views.tolist()}),
         "claim": None if release.claim is None else _plain(asdict(release.claim)),
         "provenance": _plain(release.provenance),
     }
@@ -300,6 +314,12 @@ def _manifest_text(release: Release, class_names: Sequence[str]) -> bytes:
         raise InputError(
             f"The release's class names, claim or provenance cannot be written as JSON: {error}"
         ) from error
+
+
+def _compact(soft_labels: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
+    """In half the bytes where that loses nothing."""
+    half = soft_labels.astype(np.float16)
+    return half if np.array_equal(half, soft_labels) else soft_labels
 
 
 def _as_json(content: Any) -> bytes:

@@ -36,7 +36,14 @@ def read_soft_labels(path: Path, count: int) -> NDArray[np.float32]:
 
 
 def check_probabilities(values: NDArray[Any], shown: str) -> NDArray[np.float32]:
-    """The values [N, classes] as float32. Raises InputError unless every row is finite, not negative, and sums to 1."""
+    """The values [N, classes] or [N, views, classes] as float32.
+
+    Raises InputError unless every row is finite, not negative, and sums to 1.
+    """
+    if values.ndim == 3:
+        return check_probabilities(values.reshape(-1, values.shape[2]), f"{shown}, every view a row").reshape(
+            values.shape
+        )
     finite = np.isfinite(values).all(axis=1)
     if not finite.all():
         raise InputError(f"{shown}: row {int(np.argmin(finite))} holds a value that is no finite number.")

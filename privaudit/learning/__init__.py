@@ -1,7 +1,7 @@
 """Networks with BatchNorm and one loop that trains teachers, victims and students."""
 
 from privaudit.learning.networks import Architecture, Network
-from privaudit.learning.prediction import accuracy, features, logits
+from privaudit.learning.prediction import accuracy, features, logits, probabilities
 from privaudit.learning.recipe import Precision, Recipe, Training
 from privaudit.learning.training import train
 from privaudit.learning.trainings import in_bfloat16, trained
@@ -16,6 +16,7 @@ __all__ = [
     "features",
     "in_bfloat16",
     "logits",
+    "probabilities",
     "train",
     "trained",
 ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 
 def augment(images: Tensor, shift: int, flip: bool, rng: np.random.Generator) -> Tensor:
@@ -13,18 +13,54 @@ def augment(images: Tensor, shift: int, flip: bool, rng: np.random.Generator) ->
 
     All random numbers come from `rng`, so that the device does not matter.
     """
-    count, _, height, width = images.shape
-    mirrored = torch.from_numpy(rng.random(count) < 0.5).to(images.device) if flip else None
-    if shift:
-        top, left = (torch.from_numpy(rng.integers(0, 2 * shift + 1, count)).to(images.device) for _ in range(2))
-        padded = functional.pad(images, (shift, shift, shift, shift)).permute(0, 2, 3, 1)
-        rows = top[:, None] + torch.arange(height, device=images.device)
-        columns = left[:, None] + torch.arange(width, device=images.device)
-        number = torch.arange(count, device=images.device)
-        images = padded[number[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    count = len(images)
+    mirrored = rng.random(count) < 0.5 if flip else None
+    up, left = (rng.integers(-shift, shift + 1, count) for _ in range(2)) if shift else (None, None)
+    return moved(images, None if up is None else -up, None if left is None else -left, mirrored)
+
+
+def moved(
+    images: Tensor,
+    down: NDArray[np.int64] | None,
+    right: NDArray[np.int64] | None,
+    mirrored: NDArray[np.bool_] | None,
+) -> Tensor:
+    """Each image [N, C, H, W] moved by its own numbers of pixels (zeros come in), then mirrored where it is asked for;
+    None: not at all. Further than the image is large: nothing of it is left.
+    """
+    _, _, height, width = images.shape
+    number = torch.arange(len(images), device=images.device)
+    if down is not None and right is not None and (down.any() or right.any()):
+        rows, columns = (
+            (torch.arange(side) - torch.from_numpy(moves)[:, None]).to(images.device)
+            for side, moves in ((height, down), (width, right))
+        )
+        inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
+        rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+        taken = images.permute(0, 2, 3, 1)[number[:, None, None], rows[:, :, None], columns[:, None, :]]
+        images = (taken * inside[:, :, :, None]).permute(0, 3, 1, 2)
     if mirrored is not None:
-        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+        where = torch.from_numpy(mirrored).to(images.device)
+        images = torch.where(where[:, None, None, None], images.flip(3), images)
     return images
+
+
+def with_boxes(images: Tensor, targets: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """CutMix (Yun et al. 2019, arXiv 1905.04899): a box of each image shows another image of the batch, and its target
+    [N, classes] the other's in the same proportion. One box for the batch, its share of the area uniform in [0, 1]
+    before it is cut at the edge.
+    """
+    _, _, height, width = images.shape
+    partner = torch.from_numpy(rng.permutation(len(images))).to(images.device)
+    side = float(np.sqrt(rng.uniform()))
+    box = []
+    for length in (height, width):
+        half, centre = side * length / 2, rng.uniform(0, length)
+        box.append(slice(max(0, round(centre - half)), min(length, round(centre + half))))
+    mixed = images.clone()
+    mixed[:, :, box[0], box[1]] = images[partner][:, :, box[0], box[1]]
+    share = (box[0].stop - box[0].start) * (box[1].stop - box[1].start) / (height * width)
+    return mixed, (1 - share) * targets + share * targets[partner]
 
 
 def differentiable_augmentation(images: Tensor, rng: np.random.Generator) -> Tensor:

@@ -13,6 +13,7 @@ from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning.networks import Network
 from privaudit.learning.training import as_float
+from privaudit.views import Views, seen
 
 _CHUNK_PIXELS = 2**20
 
@@ -28,6 +29,31 @@ def logits(network: Network, images: Images, device: str = "cpu") -> NDArray[np.
     network.to(device).eval()
     with torch.inference_mode():
         return np.concatenate([network(chunk).float().cpu().numpy() for chunk in _chunks(images, device)])
+
+
+def probabilities(
+    network: Network, images: Images, views: Views | None = None, temperature: float = 1.0, device: str = "cpu"
+) -> NDArray[np.float32]:
+    """Softmax of the logits over the temperature, [N, classes]; with views, of each image through each of them,
+    [N, views, classes].
+    """
+    if views is None:
+        return _softmax(logits(network, images, device), temperature)
+    network.to(device).eval()
+    found = np.empty((len(images), len(views), network.architecture.classes), dtype=np.float32)
+    size = max(1, _CHUNK_PIXELS // (images.size[0] * images.size[1]))
+    with torch.inference_mode():
+        for start in range(0, len(images), size):
+            rows = np.arange(start, min(start + size, len(images)))
+            for number, view in enumerate(views):
+                through = seen(images, rows, np.broadcast_to(view, (len(rows), len(view))), device)
+                found[rows, number] = network(through).float().cpu().numpy()
+    return _softmax(found, temperature)
+
+
+def _softmax(values: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = (torch.from_numpy(values) / temperature).softmax(-1).numpy()
+    return found
 
 
 def accuracy(network: Network, images: Images, device: str = "cpu") -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
@@ -13,14 +12,13 @@ from torch.nn import functional
 from privaudit import seeds
 from privaudit.attack import Progress, no_progress
 from privaudit.errors import InputError
-from privaudit.learning.augmentation import augment
 from privaudit.learning.networks import Network
 from privaudit.learning.recipe import Training
 from privaudit.learning.training import (
-    as_float,
     autocast,
     batches,
     check_soft_labels,
+    drawn_batch,
     new_network,
     optimizer_of,
     set_learning_rate,
@@ -40,7 +38,7 @@ def train_together(
     """
     recipe, steps = trainings[0].recipe, steps_per_epoch(trainings[0].recipe, len(trainings[0].images))
     for one in trainings:
-        check_soft_labels(one.soft_labels, (len(one.images), one.classes))
+        check_soft_labels(one.soft_labels, one.views, len(one.images), one.classes)
     networks = [new_network(recipe, one.images, one.classes, one.seed).to(device).train() for one in trainings]
     parameters, buffers = stack_module_state(networks)
     model = networks[0]
@@ -58,18 +56,16 @@ def train_together(
         orders = (batches(len(one.images), recipe.batch_size, rng) for one, rng in zip(trainings, drawn, strict=True))
         for number, rows in enumerate(zip(*orders, strict=True)):
             set_learning_rate(optimizer, recipe, (epoch * steps + number) / (recipe.epochs * steps))
-            images = torch.stack(
-                [
-                    augment(as_float(one.images.pixels[mine], device), recipe.crop, recipe.flip, rng)
-                    for one, mine, rng in zip(trainings, rows, drawn, strict=True)
-                ]
-            )
-            targets = torch.from_numpy(np.stack([one.targets[mine] for one, mine in zip(trainings, rows, strict=True)]))
+            parts = [
+                drawn_batch(recipe, one.images, one.targets, one.views, one.classes, mine, device, rng)
+                for one, mine, rng in zip(trainings, rows, drawn, strict=True)
+            ]
+            images, targets = (torch.stack(part) for part in zip(*parts, strict=True))
             with autocast(device, bfloat16):
                 logits = together(parameters, buffers, images)
             losses = functional.cross_entropy(
                 logits.float().flatten(0, 1),
-                targets.to(device).flatten(0, 1),
+                targets.flatten(0, 1),
                 reduction="none",
                 label_smoothing=recipe.label_smoothing,
             ).view(len(trainings), -1)

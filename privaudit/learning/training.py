@@ -19,10 +19,11 @@ from privaudit import seeds
 from privaudit.attack import Progress, no_progress
 from privaudit.errors import InputError
 from privaudit.images import Images
-from privaudit.learning.augmentation import augment
+from privaudit.learning.augmentation import augment, with_boxes
 from privaudit.learning.checkpoint import Checkpoint
 from privaudit.learning.networks import SIDES, Architecture, Network
 from privaudit.learning.recipe import Recipe
+from privaudit.views import Views, seen
 
 _WARMUP = 0.05
 
@@ -87,6 +88,7 @@ def train(
     seed: int,
     *,
     soft_labels: NDArray[np.float32] | None = None,
+    views: Views | None = None,
     bfloat16: bool = False,
     device: str = "cpu",
     progress: Progress = no_progress,
@@ -96,14 +98,14 @@ def train(
 ) -> Network:
     """Train from scratch (or go on from `network`, which is changed) and return it in evaluation mode, on the CPU.
 
-    soft_labels: [N, classes] probabilities to learn instead of the labels. bfloat16: matrix products in bfloat16.
+    soft_labels, views: what to learn instead of the labels, see `Training`. bfloat16: matrix products in bfloat16.
     checkpoint: a file that is written from time to time and read at the start, so that a killed training goes on with
     the same bits; removed at the end. penalty: a scalar of the network being trained, added to the loss of every step
     in float32; a function of its parameters alone, so that a training that goes on finds what it left.
     Raises InputError for too few images or labels out of range.
     """
     architecture_of(recipe, images, classes)
-    check_soft_labels(soft_labels, (len(images), classes))
+    check_soft_labels(soft_labels, views, len(images), classes)
     found = new_network(recipe, images, classes, seed) if network is None else network
     found.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     averaged = None
@@ -119,12 +121,10 @@ def train(
             rng = seeds.generator(seed, "training", "batches", epoch)
             for number, rows in enumerate(batches(len(images), recipe.batch_size, rng)):
                 set_learning_rate(optimizer, recipe, (epoch * steps + number) / (recipe.epochs * steps))
-                batch = as_float(images.pixels[rows], device)
+                batch, wanted = drawn_batch(recipe, images, targets, views, classes, rows, device, rng)
                 with autocast(device, bfloat16):
-                    logits = found(augment(batch, recipe.crop, recipe.flip, rng))
-                loss = functional.cross_entropy(
-                    logits.float(), torch.from_numpy(targets[rows]).to(device), label_smoothing=recipe.label_smoothing
-                )
+                    logits = found(batch)
+                loss = functional.cross_entropy(logits.float(), wanted, label_smoothing=recipe.label_smoothing)
                 if penalty is not None:
                     loss = loss + penalty(found)
                 optimizer.zero_grad(set_to_none=True)
@@ -145,9 +145,39 @@ def train(
     return found.cpu().eval()
 
 
-def check_soft_labels(soft_labels: NDArray[np.float32] | None, shape: tuple[int, int]) -> None:
-    """Raises InputError where soft labels are not float32 of this shape."""
-    if soft_labels is not None and (soft_labels.shape != shape or soft_labels.dtype != np.float32):
+def drawn_batch(
+    recipe: Recipe,
+    images: Images,
+    targets: NDArray[np.int64] | NDArray[np.float32],
+    views: Views | None,
+    classes: int,
+    rows: NDArray[np.int64],
+    device: str,
+    rng: np.random.Generator,
+) -> tuple[Tensor, Tensor]:
+    """These rows as one step sees them: images [N, C, H, W] in [0, 1], changed at random, and what is to be learned,
+    labels [N] or probabilities [N, classes].
+    """
+    if views is not None:
+        chosen = rng.integers(len(views), size=len(rows))
+        return seen(images, rows, views[chosen], device), torch.from_numpy(targets[rows, chosen]).to(device)
+    batch = augment(as_float(images.pixels[rows], device), recipe.crop, recipe.flip, rng)
+    wanted = torch.from_numpy(targets[rows]).to(device)
+    if recipe.cutmix:
+        if wanted.ndim == 1:
+            wanted = functional.one_hot(wanted, classes).float()
+        batch, wanted = with_boxes(batch, wanted, rng)
+    return batch, wanted
+
+
+def check_soft_labels(soft_labels: NDArray[np.float32] | None, views: Views | None, images: int, classes: int) -> None:
+    """Raises InputError where soft labels are not float32 [images, classes], with views [images, views, classes]."""
+    if soft_labels is None:
+        if views is not None:
+            raise InputError("There are views, but no soft labels for them.")
+        return
+    shape = (images, classes) if views is None else (images, len(views), classes)
+    if soft_labels.shape != shape or soft_labels.dtype != np.float32:
         raise InputError(
             f"Soft labels must be float32 {list(shape)}; found {soft_labels.dtype} {list(soft_labels.shape)}."
         )
@@ -175,7 +205,8 @@ def learning_rate(recipe: Recipe, share: float) -> float:
     """The learning rate when this share of all steps is done."""
     if share < _WARMUP:
         return recipe.learning_rate * (share / _WARMUP * 0.9 + 0.1)
-    return recipe.learning_rate * (1 + math.cos(math.pi * (share - _WARMUP) / (1 - _WARMUP))) / 2
+    done = (share - _WARMUP) / (1 - _WARMUP)
+    return recipe.learning_rate * (1 + math.cos(math.pi * done / recipe.decay)) / 2
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, share: float) -> None:

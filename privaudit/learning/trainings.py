@@ -47,7 +47,8 @@ def alike(trainings: Sequence[Training]) -> list[list[int]]:
     for number, one in enumerate(trainings):
         # Layers of other packages may draw random numbers, which would not be those of a training alone.
         apart = number if one.recipe.network.startswith("torchvision:") else None
-        key = one.recipe, one.classes, len(one.images), one.images.size, one.soft_labels is None, apart
+        views = None if one.views is None else one.views.tobytes()
+        key = one.recipe, one.classes, len(one.images), one.images.size, one.soft_labels is None, views, apart
         lists = groups.setdefault(key, [[]])
         if len(lists[-1]) == TOGETHER:
             lists.append([])
@@ -75,7 +76,8 @@ def _call(trainings: Sequence[Training], device: str) -> Call:
 
 def _arrays(training: Training) -> dict[str, NDArray[Any]]:
     images: dict[str, NDArray[Any]] = {"pixels": training.images.pixels, "labels": training.images.labels}
-    return images if training.soft_labels is None else {**images, "soft_labels": training.soft_labels}
+    others = {"soft_labels": training.soft_labels, "views": training.views}
+    return images | {name: array for name, array in others.items() if array is not None}
 
 
 def _part(arrays: Arrays, place: int) -> Arrays:
@@ -84,7 +86,7 @@ def _part(arrays: Arrays, place: int) -> Arrays:
 
 
 def train_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
-    """Inputs {'images': pixels, labels, soft_labels where there are any} to the arrays of a network."""
+    """Inputs {'images': pixels, labels, soft_labels and views where there are any} to the arrays of a network."""
     one = _training(arguments, arguments["seed"], inputs["images"])
     around = surroundings()
     network = train(
@@ -93,6 +95,7 @@ def train_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Ar
         one.classes,
         one.seed,
         soft_labels=one.soft_labels,
+        views=one.views,
         bfloat16=_bfloat16(one, arguments["device"]),
         device=arguments["device"],
         progress=around.report,
@@ -118,7 +121,7 @@ def train_together_task(arguments: Mapping[str, Any], inputs: Mapping[str, Array
 def _training(arguments: Mapping[str, Any], seed: int, arrays: Arrays) -> Training:
     images = Images(arrays["pixels"], arrays["labels"])
     recipe = Recipe.model_validate(arguments["recipe"])
-    return Training(recipe, images, arguments["classes"], seed, arrays.get("soft_labels"))
+    return Training(recipe, images, arguments["classes"], seed, arrays.get("soft_labels"), arrays.get("views"))
 
 
 def _bfloat16(training: Training, device: str) -> bool:

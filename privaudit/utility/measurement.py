@@ -98,7 +98,8 @@ def measure(
 
 
 def utility_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
-    """Inputs {'release': pixels, labels, soft_labels where there are any; 'members'; 'test', with units where known}.
+    """Inputs {'release': pixels, labels, soft_labels and views where there are any; 'members'; 'test', with
+    units where known}.
 
     arguments: recipe (its fields, or None), classes, seeds, seed, device. Returns 'record' (JSON of a `UtilityRecord`,
     as bytes) and the private evidence 'synthetic_correct' and 'real_correct' (see `Utility`).
@@ -110,7 +111,7 @@ def utility_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> 
         Images(inputs[part]["pixels"], inputs[part]["labels"]) for part in ("release", "members", "test")
     )
     found = measure(
-        Release(images, soft_labels=released.get("soft_labels")),
+        Release(images, soft_labels=released.get("soft_labels"), views=released.get("views")),
         members,
         test,
         classes=arguments["classes"],

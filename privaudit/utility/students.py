@@ -56,20 +56,23 @@ def plan(release: Release, members: Images, classes: int, recipe: Recipe, count:
             raise InputError(
                 f"Students of the members need at least two members of the release's classes; found {len(rows)}."
             )
-        synthetic.append(Training(recipe, images, classes, own, soft))
+        synthetic.append(Training(recipe, images, classes, own, soft, release.views))
         real.append(Training(as_many_steps(recipe, len(images), len(rows)), members.take(rows), classes, own))
     witness = Training(as_many_steps(recipe, len(images), len(members)), members, classes, synthetic[0].seed)
     return Plan(tuple(synthetic), tuple(real), witness, len(real[0].images))
 
 
 def check_soft_labels(release: Release, classes: int) -> None:
-    """Raise InputError unless the soft labels, where there are any, are probabilities [N, classes]."""
-    soft = release.soft_labels
+    """Raise InputError unless the soft labels, where there are any, are probabilities [N, classes], or with views
+    [N, views, classes].
+    """
+    soft, views = release.soft_labels, () if release.views is None else (len(release.views),)
     if soft is None:
         return
-    if soft.shape != (len(release.images), classes):
-        raise InputError(f"Soft labels must be [{len(release.images)}, {classes}]; found {list(soft.shape)}.")
-    if not np.isfinite(soft).all() or soft.min() < 0 or np.abs(soft.sum(1, dtype=np.float64) - 1).max() > _SOFT_SUM:
+    wanted = (len(release.images), *views, classes)
+    if soft.shape != wanted:
+        raise InputError(f"Soft labels must be {list(wanted)}; found {list(soft.shape)}.")
+    if not np.isfinite(soft).all() or soft.min() < 0 or np.abs(soft.sum(-1, dtype=np.float64) - 1).max() > _SOFT_SUM:
         raise InputError("Soft labels must be probabilities: from 0, with a sum of 1 in every row.")
 
 

@@ -4,32 +4,40 @@ A network with BatchNorm is trained on the members; the mean and variance of the
 are accumulated class by class; batches of noise, one class each, are optimised to have the same statistics and to be
 classified as that class (Soufleri, Saha, Roy 2022, arXiv 2210.03205; the loss is that of Yin et al. 2020, arXiv
 1912.08795; class-wise targets in single-class batches as by Xiao and He, NeurIPS 2024; the mix of class-wise and global
-targets as in EDC, Shao et al., NeurIPS 2024). The start is always noise: real images as a start would be released in
-part.
+targets and moving averages of the statistics as in EDC, Shao et al., NeurIPS 2024, arXiv 2311.17950). Several teachers
+take turns (as in G-VBSM, Shao et al., CVPR 2024, arXiv 2311.17950). The start is always noise: real images as a start
+would be released in part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from privaudit.attack import Context, Effort, Settings
 from privaudit.errors import InputError
 from privaudit.images import Images, concatenate
-from privaudit.learning import Network, Precision, Recipe, in_bfloat16, logits
+from privaudit.learning import Network, Precision, Recipe, Training, in_bfloat16, trained
 from privaudit.learning.networks import Architecture
 from privaudit.release import Release
+from privaudit.synth.bn_matching.barycentres import barycentres
+from privaudit.synth.bn_matching.batches import all_classes, single_class
 from privaudit.synth.bn_matching.folding import MatchedNetwork
 from privaudit.synth.bn_matching.matching import Batch, Descent, Objective, Weights, descend
 from privaudit.synth.bn_matching.memory import check_fits
 from privaudit.synth.bn_matching.moments import EAGER, kernels
+from privaudit.synth.bn_matching.moves import Moves
+from privaudit.synth.bn_matching.rival import rival as student_of
+from privaudit.synth.bn_matching.several import mean_answers, of_standardised, restandardised
 from privaudit.synth.bn_matching.statistics import LayerStatistics, collected
 from privaudit.synthesizer import Shard
+from privaudit.views import MOST_VIEWS, drawn
 
 STEPS: dict[Effort, int] = {"quick": 250, "standard": 1000, "thorough": 4000}
 _WORTH_COMPILING = 50_000
@@ -43,16 +51,25 @@ class BNMatching(Settings):
     """
 
     name: ClassVar[str] = "bn-matching"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     teacher: Recipe = Field(
         Recipe(network="resnet20", epochs=60, batch_size=64, crop=2),
         description="how the network is trained on the members",
     )
+    more_teachers: tuple[str, ...] = Field(
+        (), description="further networks, trained in the same way; they take turns with the first, a step each"
+    )
     statistics: Literal["class", "global", "mix"] = Field(
         "class", description="match each class's statistics, those of all members, or both (mix)"
     )
     mix_weight: float = Field(0.5, gt=0, lt=1, description="share of the global distance in the mix")
+    average: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="weight of the steps before in the statistics of a batch; 0: those of the step alone",
+    )
     images_per_class: int | None = Field(None, ge=1, description="images per class; default: as many as members")
     steps: int | None = Field(None, ge=1, description="Adam steps; default by effort: 250, 1,000, 4,000")
     batch_size: int = Field(100, ge=1, description="images optimised together; classes are cut into such batches")
@@ -61,86 +78,122 @@ class BNMatching(Settings):
     first_layer: float = Field(1.0, gt=0, description="factor of the first BatchNorm layer's distance")
     label_weight: float = Field(1.0, ge=0, description="weight of the cross-entropy under the teacher")
     smoothness: float = Field(2.5e-5, ge=0, description="weight of the total variation")
+    features_weight: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the distance of each image's features to a point of its class's Wasserstein barycentre, "
+        "a mean of some private images each: it gives more away",
+    )
+    competition: float = Field(
+        0.0,
+        ge=0,
+        description="weight of how much a student of a draft agrees with the teacher; the draft takes a quarter of the "
+        "steps",
+    )
+    crop: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="smallest share of the area that a step sees of an image, enlarged; for larger images 0.08",
+    )
+    crop_curriculum: bool = Field(True, description="that share falls from 1 to `crop` over the steps")
     roll: int | None = Field(None, ge=0, description="largest random shift of a step in pixels; default: side / 8")
     flip: bool = Field(False, description="mirror half of the steps: for data in which mirror images are usual")
     soft_labels: bool = Field(False, description="publish the teacher's probabilities with the images")
-    temperature: float = Field(4.0, gt=0, description="divides the teacher's logits before soft labels are made")
+    views: int = Field(
+        1,
+        ge=1,
+        le=MOST_VIEWS,
+        description="soft labels of so many views of each image: the image as it is, then with a box of another image "
+        "in it, moved, and with flip mirrored",
+    )
+    temperature: float = Field(4.0, gt=0, description="divides the teachers' logits before soft labels are made")
     precision: Precision = Field("auto", description="auto: bfloat16 where a trial on this machine shows that it pays")
 
     def shards(self, members: Images) -> Sequence[Shard]:
         """Batches of one class each; of all classes in turn for global statistics and the mix."""
-        wanted = {
-            label: count if self.images_per_class is None else self.images_per_class
-            for label, count in enumerate(np.bincount(members.labels).tolist())
-            if count
-        }
+        wanted = self._wanted(members)
         if self.statistics == "class":
-            return [
-                _shard(f"class {label} part {part}", {str(label): size})
-                for label, count in wanted.items()
-                for part, size in enumerate(_parts(count, -(-count // self.batch_size)))
-            ]
+            return single_class(wanted, self.batch_size)
         if self.batch_size < len(wanted):
             raise InputError(
                 f"With statistics '{self.statistics}' each batch holds every class: batch_size must be at least "
                 f"{len(wanted)}, found {self.batch_size}."
             )
-        if self.statistics == "global":
-            batches = _mixed_runs(wanted, self.batch_size)
-        else:
-            batches = _equal_runs(wanted, self.batch_size)
-        return [_shard(f"mixed part {number}", counts) for number, counts in enumerate(batches)]
+        return all_classes(wanted, self.batch_size, equally=self.statistics == "mix")
 
     def work(self, shards: Iterable[Shard], members: Images, effort: Effort) -> tuple[str, float]:
         """Kind and units of the work, for forecasts: the pixels of all steps, the teacher's included."""
-        pixels = float(np.prod(members.size))
+        pixels, teachers = float(np.prod(members.size)), 1 + len(self.more_teachers)
         steps = self.steps or STEPS[effort]
+        if self.competition:
+            steps += _draft_steps(steps)
         return self.teacher.network, pixels * (
-            sum(shard.count for shard in shards) * steps + len(members) * self.teacher.epochs
+            sum(shard.count for shard in shards) * steps + len(members) * self.teacher.epochs * teachers
         )
 
     def make(self, shard: Shard, members: Images, context: Context) -> Images:
         """Optimise one batch of noise."""
         height, width, channels = members.size
-        classes = int(members.labels.max()) + 1
-        architecture = Architecture(
-            name=self.teacher.network, channels=channels, classes=classes, side=min(height, width)
-        )
-        dtype = (
-            torch.bfloat16
-            if in_bfloat16(self.precision, architecture, self.batch_size, context.device)
-            else torch.float32
-        )
-        check_fits(architecture, height, width, dtype, shard.count, context.device)
-        teacher = self._teacher(members, context)
-        statistics = collected(teacher, members, classes, context.device)
-        return self.match(teacher, statistics, shard, (height, width), dtype, context)
+        classes, device = int(members.labels.max()) + 1, context.device
+        for recipe in self._recipes():
+            architecture = Architecture(
+                name=recipe.network, channels=channels, classes=classes, side=min(height, width)
+            )
+            bfloat16 = in_bfloat16(self.precision, architecture, self.batch_size, device)
+            dtype = torch.bfloat16 if bfloat16 else torch.float32
+            check_fits(architecture, height, width, dtype, shard.count, device)
+        teachers = self._teachers(members, context)
+        measured = [collected(teacher, members, classes, device) for teacher in teachers]
+        points = other = None
+        if self.features_weight:
+            points = barycentres(teachers[0], members, self._wanted(members), context.seed, device)
+        if self.competition:
+            steps = _draft_steps(self.steps or STEPS[context.effort])
+            draft = self.model_copy(update={"competition": 0.0, "steps": steps})
+            other = student_of(draft, draft.model_dump(mode="json"), members, context)
+        return self.match(teachers, measured, shard, (height, width), dtype, context, points=points, rival=other)
 
     def match(
         self,
-        teacher: Network,
-        statistics: LayerStatistics,
+        teachers: Sequence[Network],
+        statistics: Sequence[LayerStatistics],
         shard: Shard,
         size: tuple[int, int],
         dtype: torch.dtype,
         context: Context,
+        *,
+        points: Mapping[int, NDArray[np.float32]] | None = None,
+        rival: Network | None = None,
     ) -> Images:
-        """Optimise one batch of noise under a given teacher and statistics of the same teacher."""
+        """Optimise one batch of noise under given teachers and statistics of each.
+
+        points: by class, what the first teacher's last layer is to receive for its images. rival: see `competition`.
+        """
         device, steps = context.device, self.steps or STEPS[context.effort]
         compiled = shard.count * steps >= _WORTH_COMPILING
-        network = MatchedNetwork(teacher, device, dtype, kernels(device, dtype) if compiled else EAGER)
-        batch = self._batch(shard, network, statistics, device)
-        weights = Weights(self.statistics_weight, self.first_layer, self.label_weight, self.smoothness)
+        weights = Weights(
+            *(self.statistics_weight, self.first_layer, self.label_weight, self.smoothness),
+            *(self.features_weight, self.competition),
+        )
+        mean, std = (part.to(device)[:, None, None] for part in (teachers[0].mean, teachers[0].std))
+        if rival is not None:
+            rival = rival.to(device).eval().requires_grad_(False)
+        objectives = []
+        for number, (teacher, measured) in enumerate(zip(teachers, statistics, strict=True)):
+            network = MatchedNetwork(teacher, device, dtype, kernels(device, dtype) if compiled else EAGER)
+            batch = self._batch(shard, network, measured, device, None if number else points)
+            other = None if rival is None else of_standardised(rival, teacher)
+            objectives.append(Objective(network, batch, weights, self.average, other))
         roll = min(size) // 8 if self.roll is None else self.roll
-        mean, std = (part.to(device)[:, None, None] for part in (teacher.mean, teacher.std))
         noise = context.generator.standard_normal((shard.count, len(mean), *size), dtype=np.float32)
         low, high = -mean / std, (1 - mean) / std
-        start = torch.from_numpy(noise).to(device).clamp(low, high)
+        turns = cycle([restandardised(one, teachers[0], own) for one, own in zip(objectives, teachers, strict=True)])
         found = descend(
-            Objective(network, batch, weights),
-            start,
+            lambda images: next(turns)(images),
+            torch.from_numpy(noise).to(device).clamp(low, high),
             (low, high),
-            Descent(steps, self.learning_rate, roll, self.flip),
+            Descent(steps, self.learning_rate, Moves(roll, self.flip, self.crop, self.crop_curriculum)),
             context.generator,
             context.progress,
         )
@@ -150,10 +203,12 @@ class BNMatching(Settings):
     def finish(self, parts: Iterable[Images], members: Images, context: Context) -> Release:
         """The shards in order; soft labels of the published pixels where they are wanted."""
         images = concatenate(list(parts))
-        soft_labels = None
+        soft_labels = views = None
         if self.soft_labels:
-            found = torch.from_numpy(logits(self._teacher(members, context), images, context.device))
-            soft_labels = (found / self.temperature).softmax(1).numpy()
+            if self.views > 1:
+                views = drawn(self.views, members.size[:2], self.flip, context.generator)
+            teachers = self._teachers(members, context)
+            soft_labels = mean_answers(teachers, images, views, self.temperature, context.device)
         provenance = {
             "engine": self.name,
             "version": self.version,
@@ -162,48 +217,55 @@ class BNMatching(Settings):
             "start": "noise",
             "teacher": "trained on the members alone",
         }
-        return Release(images, soft_labels=soft_labels, provenance=provenance)
+        return Release(images, soft_labels=soft_labels, views=views, provenance=provenance)
 
-    def _teacher(self, members: Images, context: Context) -> Network:
-        return context.train(self.teacher, members, context.seed)
+    @model_validator(mode="after")
+    def _complete(self) -> BNMatching:
+        if self.views > 1 and not self.soft_labels:
+            raise ValueError("views are views of soft labels: set soft_labels too, or leave views out")
+        return self
 
-    def _batch(self, shard: Shard, network: MatchedNetwork, statistics: LayerStatistics, device: str) -> Batch:
+    def _recipes(self) -> list[Recipe]:
+        return [self.teacher, *(self.teacher.model_copy(update={"network": name}) for name in self.more_teachers)]
+
+    def _teachers(self, members: Images, context: Context) -> list[Network]:
+        classes = int(members.labels.max()) + 1
+        return trained(
+            [
+                Training(recipe, members, classes, context.seed + number)
+                for number, recipe in enumerate(self._recipes())
+            ],
+            context.device,
+        )
+
+    def _wanted(self, members: Images) -> dict[int, int]:
+        return {
+            label: count if self.images_per_class is None else self.images_per_class
+            for label, count in enumerate(np.bincount(members.labels).tolist())
+            if count
+        }
+
+    def _batch(
+        self,
+        shard: Shard,
+        network: MatchedNetwork,
+        statistics: LayerStatistics,
+        device: str,
+        points: Mapping[int, NDArray[np.float32]] | None,
+    ) -> Batch:
+        before, features = shard.arguments["before"], None
         counts = {int(label): int(count) for label, count in shard.arguments["labels"].items()}
         labels = torch.tensor([label for label, count in counts.items() for _ in range(count)], device=device)
+        if points is not None:
+            mine = [points[label][before[str(label)] :][:count] for label, count in counts.items()]
+            features = torch.from_numpy(np.concatenate(mine)).to(device)
         if self.statistics == "global":
-            return Batch(labels, 1, None, statistics.pooled(network.layers).to(device), 1.0)
+            return Batch(labels, 1, None, statistics.pooled(network.layers).to(device), 1.0, features)
         of_groups = statistics.of_classes(network.layers, list(counts)).to(device)
         if self.statistics == "class":
-            return Batch(labels, 1, of_groups, None, 0.0)
-        return Batch(labels, len(counts), of_groups, of_groups.mixed(), self.mix_weight)
+            return Batch(labels, 1, of_groups, None, 0.0, features)
+        return Batch(labels, len(counts), of_groups, of_groups.mixed(), self.mix_weight, features)
 
 
-def _shard(name: str, counts: dict[str, int]) -> Shard:
-    return Shard(name, sum(counts.values()), {"labels": {label: count for label, count in counts.items() if count}})
-
-
-def _parts(count: int, number: int) -> list[int]:
-    """A count cut into so many nearly equal parts."""
-    edges = [round(place * count / number) for place in range(number + 1)]
-    return [end - start for start, end in pairwise(edges)]
-
-
-def _mixed_runs(wanted: dict[int, int], batch_size: int) -> list[dict[str, int]]:
-    """Nearly equal batches, the classes in each as near to their shares of the whole as whole numbers allow."""
-    labels = np.concatenate([np.full(count, label) for label, count in wanted.items()])
-    places = np.concatenate([(np.arange(count) + 0.5) / count for count in wanted.values()])
-    dealt = labels[np.lexsort((labels, places))]
-    ends = np.cumsum(_parts(len(dealt), -(-len(dealt) // batch_size)))
-    return [
-        {str(label): int((batch == label).sum()) for label in np.unique(batch)} for batch in np.split(dealt, ends[:-1])
-    ]
-
-
-def _equal_runs(wanted: dict[int, int], batch_size: int) -> list[dict[str, int]]:
-    """Batches with as many images of every class that is not complete yet."""
-    batches, left = [], dict(wanted)
-    while left:
-        run = min(*left.values(), max(1, batch_size // len(left)))
-        batches.append({str(label): run for label in left})
-        left = {label: count - run for label, count in left.items() if count > run}
-    return batches
+def _draft_steps(steps: int) -> int:
+    return max(1, steps // 4)

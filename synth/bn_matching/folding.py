@@ -54,7 +54,8 @@ class MatchedNetwork:
     """Logits of standardised images, with mean and variance of the input of every BatchNorm.
 
     layers: names of the BatchNorm layers, in the order of the columns. layer_of: [columns] number of each column's
-    layer; the columns are the channels of all layers, one after the other.
+    layer; the columns are the channels of all layers, one after the other. features: what the last linear layer was
+    given for the last images, float32 [N, features].
     """
 
     def __init__(self, network: Network, device: str, dtype: torch.dtype, kernels: Kernels) -> None:
@@ -71,6 +72,7 @@ class MatchedNetwork:
             ) from error
         self.layers, inverses = self._rewrite(graph, norms)
         self._graph = graph.to(device).to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload,unused-ignore]
+        self._watch_last_linear()
         self._factor = torch.cat([factor for factor, _ in inverses]).to(device)
         self._offset = torch.cat([offset for _, offset in inverses]).to(device)
         sizes = [norms[name].num_features for name in self.layers]
@@ -88,6 +90,15 @@ class MatchedNetwork:
         square = torch.cat([part for _, part in self._moments], 1)
         self._moments.clear()
         return logits, mean * self._factor + self._offset, (square - mean * mean) * self._factor**2
+
+    def _watch_last_linear(self) -> None:
+        linear = [module for module in self._graph.modules() if isinstance(module, nn.Linear)]
+
+        def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            self.features = inputs[0].float()
+
+        for module in linear[-1:]:
+            module.register_forward_pre_hook(keep)
 
     def _rewrite(
         self, graph: fx.GraphModule, norms: dict[str, nn.BatchNorm2d]

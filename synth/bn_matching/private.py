@@ -30,6 +30,7 @@ from privaudit.release import PrivacyClaim, Release
 from privaudit.store import Arrays
 from privaudit.synth.bn_matching.embedding import Embedding, NoisySums
 from privaudit.synth.bn_matching.matching import Descent, descend, total_variation
+from privaudit.synth.bn_matching.moves import Moves
 from privaudit.synthesizer import Shard
 
 VERSION = 1
@@ -172,7 +173,7 @@ class DPBNMatching(Settings):
                 objective,
                 torch.from_numpy(noise).to(device).clamp(low, high),
                 (low, high),
-                Descent(self.steps or STEPS[context.effort], self.learning_rate, roll, flip=False),
+                Descent(self.steps or STEPS[context.effort], self.learning_rate, Moves(roll, flip=False)),
                 context.generator,
                 context.progress,
             )

@@ -197,6 +197,8 @@ def test_key_holds_what_a_network_depends_on(tmp_path: Path, monkeypatch: pytest
         {"weight_decay": 0.0},
         {"crop": 1},
         {"flip": True},
+        {"cutmix": True},
+        {"decay": 2.0},
         {"label_smoothing": 0.1},
         {"ema": 0.9},
         {"precision": "bfloat16"},

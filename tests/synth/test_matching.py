@@ -18,6 +18,7 @@ from privaudit.synth.bn_matching.matching import (
     total_variation,
 )
 from privaudit.synth.bn_matching.moments import EAGER
+from privaudit.synth.bn_matching.moves import Moves
 from privaudit.synth.bn_matching.statistics import Law, collect
 
 WEIGHTS = Weights(10, 1, 1, 2.5e-5)
@@ -78,7 +79,7 @@ def run_both(name: str, steps: int, follow: bool) -> tuple[list[float], list[flo
         return loss
 
     for step in (plain_step,) if follow else (plain_step, fused_step):
-        descend(step, noise, BOUNDS, Descent(steps, 0.1, 2, True), np.random.default_rng(0), no_report)
+        descend(step, noise, BOUNDS, Descent(steps, 0.1, Moves(2, True)), np.random.default_rng(0), no_report)
     return fused, plain
 
 
@@ -138,7 +139,7 @@ def test_descent_keeps_to_the_pixels_and_to_its_generator() -> None:
             lambda moved: -moved.sum(),
             start,
             BOUNDS,
-            Descent(60, 0.2, 1, True),
+            Descent(60, 0.2, Moves(1, True)),
             np.random.default_rng(0),
             no_report,
         )
