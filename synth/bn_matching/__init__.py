@@ -4,9 +4,9 @@ A network with BatchNorm is trained on the members; the mean and variance of the
 are accumulated class by class; batches of noise, one class each, are optimised to have the same statistics and to be
 classified as that class (Soufleri, Saha, Roy 2022, arXiv 2210.03205; the loss is that of Yin et al. 2020, arXiv
 1912.08795; class-wise targets in single-class batches as by Xiao and He, NeurIPS 2024; the mix of class-wise and global
-targets and moving averages of the statistics as in EDC, Shao et al., NeurIPS 2024, arXiv 2311.17950). Several teachers
-take turns (as in G-VBSM, Shao et al., CVPR 2024, arXiv 2311.17950). The start is always noise: real images as a start
-would be released in part.
+targets and moving averages of the statistics as in EDC, Shao et al., NeurIPS 2024). Several teachers take turns (as in
+G-VBSM, Shao et al., CVPR 2024, arXiv 2311.17950). The start is always noise: real images as a start would be released
+in part.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ class Objective:
     """The loss of a batch under a teacher.
 
     average: what is compared is the moving average of the batch's statistics over the steps, in which the steps before
-    have this weight; its gradient is that of the step alone (Shao et al. 2024, arXiv 2311.17950). rival: logits of
+    have this weight; its gradient is that of the step alone (Shao et al., EDC, NeurIPS 2024). rival: logits of
     another network, which should agree with the teacher less the larger the weight of competition is.
     """
 

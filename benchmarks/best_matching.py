@@ -1,0 +1,199 @@
+"""From plain BN matching to its best, one measured step at a time, on CIFAR-10, beside 500 real images.
+
+Teacher: the shared ResNet-20 (a second one, where there are two: the shared ResNet-56), its class-wise statistics over
+30,000 training images. 50 images a class, made from noise. Students: ResNet-20, trained on the 500 images and nothing
+else, tested on the 10,000 test images. Each step changes one thing and keeps what was before. `real`: as many real
+images, drawn at random, with the same teachers' soft labels and the same student.
+
+    python -m benchmarks.best_matching --log best_matching.jsonl --stores FOLDER
+
+Images are made batch by batch in the store, students are cells of the log: a stopped run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import shared_data
+from benchmarks.cells import Cell, finished
+from benchmarks.recording import write_result
+from privaudit import seeds
+from privaudit.attack import Context
+from privaudit.execution import Failure, Task, run
+from privaudit.images import Images, concatenate
+from privaudit.learning import Architecture, Network, Recipe, accuracy, train
+from privaudit.learning.networks import load_body
+from privaudit.manifest import result_facts
+from privaudit.piles import put_images
+from privaudit.store import Arrays, Store
+from privaudit.synth.bn_matching import BNMatching
+from privaudit.synth.bn_matching.several import mean_answers
+from privaudit.synth.bn_matching.statistics import collected
+from privaudit.synthesizer import Shard
+from privaudit.views import drawn
+
+COMMON = {"images_per_class": 50, "flip": True, "batch_size": 50}
+IMAGES: dict[str, dict[str, Any]] = {
+    "plain": {"steps": 250, "learning_rate": 0.1},
+    "larger rate": {"steps": 250, "learning_rate": 0.25},
+    "more steps": {"steps": 500, "learning_rate": 0.25},
+    "two teachers": {"steps": 500, "learning_rate": 0.25, "more_teachers": ("resnet56",)},
+}
+TEMPERATURE, VIEWS = 4.0, 100
+PLAIN = Recipe(
+    network="resnet20",
+    epochs=150,
+    batch_size=100,
+    optimizer="adamw",
+    learning_rate=0.002,
+    weight_decay=0.01,
+    crop=4,
+    flip=True,
+    precision="bfloat16",
+)
+BEST = PLAIN.model_copy(update={"batch_size": 25, "learning_rate": 0.001, "decay": 2.0, "ema": 0.99})
+"""Small batches, a slow decay, a moving average."""
+
+SEEDS = range(2)
+
+
+def _teachers(settings: Mapping[str, Any]) -> list[Network]:
+    return [_shared(name) for name in ("resnet20", *settings.get("more_teachers", ()))]
+
+
+def _shared(name: str) -> Network:
+    network = Network(Architecture(name=name, channels=3, classes=10, side=32))
+    network.set_standardisation(np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]))
+    return load_body(network, shared_data.SHARED / "weights" / f"cifar10-{name}.safetensors")
+
+
+def _data() -> tuple[Images, Images]:
+    everything = shared_data.load("cifar10").images
+    return everything.take(slice(0, 30_000)), everything.take(slice(30_000, None))
+
+
+def make(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
+    """One batch of a release."""
+    import torch
+
+    members = Images(inputs["members"]["pixels"], inputs["members"]["labels"])
+    teachers = _teachers(arguments["settings"])
+    shard = Shard(**arguments["shard"])
+    context = Context(seeds.generator(arguments["seed"], "best matching", shard.name))
+    measured = [collected(teacher, members, 10, "cpu") for teacher in teachers]
+    engine = BNMatching.model_validate(COMMON | arguments["settings"])
+    made = engine.match(teachers, measured, shard, members.size[:2], torch.bfloat16, context)
+    return {"pixels": made.pixels, "labels": made.labels}
+
+
+def released(name: str, store: Store, members: Images, processes: int) -> Images:
+    """The images of one step, from the store or made now; real ones by the name 'real'."""
+    if name == "real":
+        rng = seeds.generator(0, "best matching", "real")
+        rows = [rng.choice(np.flatnonzero(members.labels == label), 50, False) for label in range(10)]
+        return members.take(np.concatenate(rows))
+    settings, stored = IMAGES[name], put_images(store, members)
+    engine = BNMatching.model_validate(COMMON | settings)
+    tasks = [
+        Task(
+            f"{name}, {shard.name}",
+            "benchmarks.best_matching:make",
+            {
+                "settings": json.loads(json.dumps(settings)),
+                "seed": 0,
+                "shard": {"name": shard.name, "count": shard.count, "arguments": dict(shard.arguments)},
+            },
+            {"members": stored},
+            {"version": engine.version, **result_facts("cpu")},
+        )
+        for shard in engine.shards(members)
+    ]
+    made = {}
+    for task, result in run(tasks, store, processes):
+        if isinstance(result, Failure):
+            raise SystemExit(f"{task.label}: {result.message}\n{result.trace}")
+        made[task.key] = store.load(dict(result.arrays))
+        print(task.label, flush=True)
+    parts = [made[task.key] for task in tasks]
+    return concatenate([Images(part["pixels"], part["labels"]) for part in parts])
+
+
+def study(cell: Cell, stores: Path) -> dict[str, Any]:
+    """One student of one release."""
+    import torch
+
+    torch.set_num_threads(1)
+    members, test = _data()
+    images = released(cell["images"], Store(stores), members, 0)
+    recipe, soft, views = Recipe.model_validate(cell["recipe"]), None, None
+    teachers = _teachers(IMAGES.get(cell["teachers"], {}))
+    if cell["labels"] == "views":
+        views = drawn(VIEWS, (32, 32), True, seeds.generator(0, "best matching", "views"))
+    if cell["labels"] != "hard":
+        soft = mean_answers(teachers, images, views, TEMPERATURE, "cpu")
+    student = train(recipe, images, 10, cell["seed"], soft_labels=soft, views=views, bfloat16=True)
+    return {
+        "accuracy": accuracy(student, test),
+        "teachers_right": [accuracy(teacher, images) for teacher in teachers],
+    }
+
+
+def cells(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Soft labels of views for every kind of image; for the last one, and real images, other labels and the best recipe
+    too.
+    """
+    plain, best = (recipe.model_dump(mode="json") for recipe in (PLAIN, BEST))
+    last = names[-1]
+    asked = [(name, "views", plain) for name in (*names, "real")]
+    asked += [(name, labels, plain) for labels in ("hard", "soft") for name in (last, "real")]
+    asked += [(name, "views", best) for name in (last, "real")]
+    asked += [(names[0], "hard", plain)]
+    return [
+        {"images": name, "teachers": last, "labels": labels, "recipe": recipe, "seed": seed}
+        for seed in SEEDS
+        for name, labels, recipe in asked
+    ]
+
+
+def main() -> None:
+    """Make the images, then train the students that are missing in the log."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--log", type=Path, default=Path("best_matching.jsonl"))
+    parser.add_argument("--stores", type=Path, required=True)
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    members, _ = _data()
+    for name in IMAGES:
+        released(name, Store(options.stores), members, options.processes)
+    asked = cells(list(IMAGES))
+    rows = finished(partial(study, stores=options.stores), asked, options.log, options.processes)
+    best = BEST.model_dump(mode="json")
+    table: dict[str, list[float]] = {}
+    for row in rows:
+        cell = row["cell"]
+        name = f"{cell['images']}, {cell['labels']} labels, {'best' if cell['recipe'] == best else 'plain'} student"
+        table.setdefault(name, []).append(row["accuracy"])
+    means = {name: float(np.mean(found)) for name, found in table.items()}
+    for name, mean in means.items():
+        print(f"{mean:.4f}  {name}")
+    results = {
+        "images": IMAGES,
+        "common": COMMON,
+        "temperature": TEMPERATURE,
+        "views": VIEWS,
+        "mean_accuracy": means,
+        "raw": rows,
+    }
+    command = "python -m benchmarks.best_matching --log best_matching.jsonl --stores FOLDER"
+    print(write_result("best_matching", results, seeds=list(SEEDS), command=command))
+
+
+if __name__ == "__main__":
+    main()
