@@ -203,6 +203,8 @@ def _notes(
         yield f"The release has no image of class {_listed(missing)}: its students cannot learn that class."
     if release.soft_labels is not None:
         yield "Students of the release learn its soft labels, students of the members plain labels."
+    if release.views is not None:
+        yield f"They see released images through {len(release.views)} published views instead of the recipe's shifts."
     if n_real < len(images):
         yield (
             f"There are too few members for {len(images):,} images in the release's classes: students of the members "

@@ -45,6 +45,8 @@ def in_words(recipe: Recipe) -> str:
     extras = [
         f"shifts up to {recipe.crop} px" if recipe.crop else "no shifts",
         "mirrored" if recipe.flip else "not mirrored",
+        *(["boxes of other images"] if recipe.cutmix else []),
+        *([f"a cosine {recipe.decay:g} times as long"] if recipe.decay > 1 else []),
         *([f"label smoothing {recipe.label_smoothing:g}"] if recipe.label_smoothing else []),
         *([f"moving average {recipe.ema:g}"] if recipe.ema else []),
     ]

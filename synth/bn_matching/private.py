@@ -23,7 +23,7 @@ from privaudit.attack import Context, Effort, Settings
 from privaudit.calls import Call, compute, surroundings
 from privaudit.errors import InputError
 from privaudit.images import Images, concatenate
-from privaudit.learning import Network, logits
+from privaudit.learning import Network, probabilities
 from privaudit.learning.private import PrivateTraining
 from privaudit.private_engine import PrivateStage
 from privaudit.release import PrivacyClaim, Release
@@ -185,8 +185,7 @@ class DPBNMatching(Settings):
         images, soft = concatenate(list(parts)), None
         if self.soft_labels:
             teacher, _ = self._fitted(members, int(members.labels.max()) + 1, context)
-            found = torch.from_numpy(logits(teacher, images, context.device))
-            soft = (found / self.temperature).softmax(1).numpy()
+            soft = probabilities(teacher, images, None, self.temperature, context.device)
         provenance = {
             "engine": self.name,
             "version": self.version,

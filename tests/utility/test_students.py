@@ -43,6 +43,8 @@ def test_a_recipe_in_words() -> None:
     )
     other = recipe(3).model_copy(update={"crop": 0, "flip": True, "ema": 0.99, "label_smoothing": 0.1})
     assert in_words(other).endswith("no shifts, mirrored, label smoothing 0.1, moving average 0.99")
+    more = student_recipe(blank(450)).model_copy(update={"cutmix": True, "decay": 2.0})
+    assert in_words(more).endswith("not mirrored, boxes of other images, a cosine 2 times as long")
 
 
 def test_equal_steps_whatever_the_number_of_images() -> None:
