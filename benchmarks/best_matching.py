@@ -146,7 +146,7 @@ def study(cell: Cell, stores: Path) -> dict[str, Any]:
 
 
 def _with_statistics_of(student: Network, images: Images) -> Network:
-    """The student with its BatchNorm statistics taken on these images: what real ones would have told it without labels.
+    """The student with its BatchNorm statistics taken on these images, which are real and have no labels here.
 
     Where this helps much, made images differ from real ones in what their activations are like, not in what they teach.
     """
@@ -164,8 +164,8 @@ def _with_statistics_of(student: Network, images: Images) -> Network:
 
 
 def looks(images: Images, test: Images) -> dict[str, Any]:
-    """How made images lie among real ones in the features of a network that did not make them; and whether the two
-    shared networks see their classes.
+    """How made images lie among real ones in the features of the shared ResNet-56, which is a teacher of the last step
+    alone; and whether the two shared networks see their classes.
     """
     judge, rng = _shared("resnet56"), seeds.generator(0, "best matching", "looks")
     real = test.take(rng.choice(len(test), len(images), replace=False))
