@@ -1,6 +1,7 @@
 """How fast BN matching is, beside the plain loop and beside the bare network, in interleaved rounds.
 
-Image-steps per second of ResNet-20 (the shared CIFAR-10 weights), 32 x 32 pixels, batches of 100:
+Image-steps per second of ResNet-20 (the shared CIFAR-10 weights), 32 x 32 pixels, batches of 100; or of ResNet-18 (at
+its start, with statistics of images), 64 x 64 pixels, batches of 20:
 
 plain    hooks on every BatchNorm, autograd through the statistics, float32
 bare     forward and backward of the network in bfloat16, channels last, BatchNorm not folded, no statistics
@@ -10,6 +11,7 @@ engine   the engine's loss as it is used (compiled kernels where there is a comp
 and the losses of the plain loop and of the engine over 50 float32 steps from the same noise.
 
     OMP_NUM_THREADS=1 python -m benchmarks.matching_speed
+    OMP_NUM_THREADS=1 python -m benchmarks.matching_speed --part resnet18-64
     python -m benchmarks.gpu.matching_speed       (the same on a GPU)
 """
 
@@ -19,6 +21,7 @@ import argparse
 import copy
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,8 +31,10 @@ from torch.nn import functional
 
 from benchmarks import shared_data
 from benchmarks.recording import write_result
+from privaudit.images import Images
 from privaudit.learning import Architecture, Network
 from privaudit.learning.networks import load_body
+from privaudit.learning.training import as_float
 from privaudit.synth.bn_matching.folding import MatchedNetwork, batch_norms
 from privaudit.synth.bn_matching.matching import Batch, Descent, Objective, Weights, descend, total_variation
 from privaudit.synth.bn_matching.moments import EAGER, kernels
@@ -40,8 +45,39 @@ WEIGHTS = Weights(10, 1, 1, 2.5e-5)
 BARS = {"engine / plain": 3.0, "engine / bare": 0.75, "eager / bare": 0.45}
 
 
-def teacher() -> Network:
-    """The shared ResNet-20."""
+@dataclass(frozen=True)
+class Part:
+    """A network, the side of its images, and how many are optimised together."""
+
+    network: str
+    side: int
+    batch: int
+    rounds: int
+    steps: int
+
+
+PARTS = {"resnet20-32": Part("resnet20", 32, 100, 7, 10), "resnet18-64": Part("resnet18", 64, 20, 5, 3)}
+
+
+def images_of(side: int) -> Images:
+    """5,000 images of CIFAR-10, every pixel repeated where they are to be larger."""
+    data = shared_data.load("cifar10").images.take(slice(0, 5000))
+    times = side // data.size[0]
+    return Images(data.pixels.repeat(times, 1).repeat(times, 2), data.labels)
+
+
+def teacher(part: Part) -> Network:
+    """The shared ResNet-20; another network at its start, its running statistics those of images."""
+    if part.network != "resnet20":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = Network(Architecture(name=part.network, channels=3, classes=10, side=part.side))
+        network.set_standardisation(np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]))
+        network.train()
+        with torch.no_grad():
+            for start in range(0, 400, 20):
+                network(as_float(images_of(part.side).pixels[start : start + 20], "cpu"))
+        return network.eval().requires_grad_(False)
     network = Network(Architecture(name="resnet20", channels=3, classes=10, side=32))
     network.set_standardisation(np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]))
     return load_body(network, shared_data.SHARED / "weights" / "cifar10-resnet20.safetensors").requires_grad_(False)
@@ -70,18 +106,18 @@ def plain_loss(network: Network, images: Tensor, labels: Tensor, law: Law) -> Te
 class Loops:
     """One step of each loop, Adam and augmentation included where the loop has them."""
 
-    def __init__(self, device: str, batch: int) -> None:
+    def __init__(self, device: str, part: Part, batch: int) -> None:
         self.device = device
-        network = teacher()
-        data = shared_data.load("cifar10").images.take(slice(0, 5000))
-        statistics = collect(network, data, 10, device)
+        network = teacher(part)
+        data = images_of(part.side)
+        statistics = collect(network, data if part.side == 32 else data.take(slice(0, 200)), 10, device)
         network.to(device)
         labels = torch.full((batch,), 3, device=device)
         matched = MatchedNetwork(network, device, torch.bfloat16, EAGER)
         self.law = statistics.of_classes(matched.layers, [3]).to(device)
         self.network, self.labels = network, labels
         target = Batch(labels, 1, self.law, None, 0.0)
-        self.noise = torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(device)
+        self.noise = torch.randn(batch, 3, part.side, part.side, generator=torch.Generator().manual_seed(0)).to(device)
         mean, std = (part.to(device)[:, None, None] for part in (network.mean, network.std))
         self.bounds = -mean / std, (1 - mean) / std
         bare = copy.deepcopy(network.body).to(torch.bfloat16).to(memory_format=torch.channels_last)  # type: ignore[call-overload,unused-ignore]
@@ -159,9 +195,9 @@ class Loops:
         }
 
 
-def measure(device: str, batch: int, rounds: int, steps: int) -> dict[str, Any]:
+def measure(device: str, part: Part, batch: int, rounds: int, steps: int) -> dict[str, Any]:
     """Rates and their ratios: medians over interleaved rounds."""
-    loops = Loops(device, batch)
+    loops = Loops(device, part, batch)
     for name in loops.losses:
         loops.seconds(name, 3)
     raw: dict[str, list[float]] = {name: [] for name in loops.losses}
@@ -181,25 +217,22 @@ def measure(device: str, batch: int, rounds: int, steps: int) -> dict[str, Any]:
         "image_steps_per_second": rate,
         "ratios": ratios,
         "bars": BARS,
-        "losses_over_50_float32_steps": loops.same_losses(),
+        "losses_over_50_float32_steps": loops.same_losses() if part.side == 32 else None,
         "raw_rates": raw,
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=10)
-    arguments = parser.parse_args()
+    parser.add_argument("--part", choices=PARTS, default="resnet20-32")
+    name = parser.parse_args().part
     torch.set_num_threads(1)
-    found = measure("cpu", 100, arguments.rounds, arguments.steps)
-    path = write_result("matching_speed", found, seeds=0, command="python -m benchmarks.matching_speed")
-    print(
-        found["image_steps_per_second"],
-        found["ratios"],
-        found["losses_over_50_float32_steps"]["largest relative difference"],
-        path,
-    )
+    part = PARTS[name]
+    found = measure("cpu", part, part.batch, part.rounds, part.steps)
+    suffix, option = ("", "") if name == "resnet20-32" else (f"_{name.replace('-', '_')}", f" --part {name}")
+    command = f"python -m benchmarks.matching_speed{option}"
+    path = write_result(f"matching_speed{suffix}", found, seeds=0, command=command)
+    print(found["image_steps_per_second"], found["ratios"], path)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.matching_speed import measure
+from benchmarks.matching_speed import PARTS, measure
 from benchmarks.recording import write_result
 
 
@@ -15,7 +15,9 @@ def main() -> None:
     if not torch.cuda.is_available():
         print("skipped: this machine has no CUDA device")
         return
-    found = {str(batch): measure("cuda", batch, rounds=7, steps=30) for batch in (100, 1000, 4000)}
+    found = {
+        str(batch): measure("cuda", PARTS["resnet20-32"], batch, rounds=7, steps=30) for batch in (100, 1000, 4000)
+    }
     path = write_result("gpu_matching_speed", found, seeds=0, command="python -m benchmarks.gpu.matching_speed")
     for batch, result in found.items():
         print(batch, result["image_steps_per_second"], result["ratios"])
