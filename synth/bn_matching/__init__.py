@@ -96,7 +96,7 @@ class BNMatching(Settings):
         le=1,
         description="smallest share of the area that a step sees of an image, enlarged; for larger images 0.08",
     )
-    crop_curriculum: bool = Field(True, description="that share falls from 1 to `crop` over the steps")
+    crop_curriculum: bool = Field(True, description="that share falls from 1 to crop over the steps")
     roll: int | None = Field(None, ge=0, description="largest random shift of a step in pixels; default: side / 8")
     flip: bool = Field(False, description="mirror half of the steps: for data in which mirror images are usual")
     soft_labels: bool = Field(False, description="publish the teacher's probabilities with the images")
