@@ -1,9 +1,9 @@
 """From plain BN matching to its best, one measured step at a time, on CIFAR-10, beside 500 real images.
 
 Teacher: the shared ResNet-20 (a second one, where there are two: the shared ResNet-56), its class-wise statistics over
-30,000 training images. 50 images a class, made from noise. Students: ResNet-20, trained on the 500 images and nothing
-else, tested on the 10,000 test images. Each step changes one thing and keeps what was before. `real`: as many real
-images, drawn at random, with the same teachers' soft labels and the same student.
+30,000 training images; soft labels are the ResNet-20's. 50 images a class, made from noise. Students: ResNet-20, trained
+on the 500 images and nothing else, tested on the 10,000 test images. Each step changes one thing and keeps what was
+before. `real`: as many real images, drawn at random, with the same teacher's soft labels and the same student.
 
     python -m benchmarks.best_matching --log best_matching.jsonl --stores FOLDER
 
@@ -46,7 +46,7 @@ IMAGES: dict[str, dict[str, Any]] = {
     "plain": {"steps": 250, "learning_rate": 0.1},
     "larger rate": {"steps": 250, "learning_rate": 0.25},
     "more steps": {"steps": 500, "learning_rate": 0.25},
-    "two teachers": {"steps": 500, "learning_rate": 0.25, "more_teachers": ("resnet56",)},
+    "two teachers": {"steps": 500, "learning_rate": 0.25, "more_teachers": ["resnet56"]},
 }
 TEMPERATURE, VIEWS = 4.0, 100
 PLAIN = Recipe(
@@ -90,7 +90,7 @@ def make(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     shard = Shard(**arguments["shard"])
     context = Context(seeds.generator(arguments["seed"], "best matching", shard.name))
     measured = [collected(teacher, members, 10, "cpu") for teacher in teachers]
-    engine = BNMatching.model_validate(COMMON | arguments["settings"])
+    engine = BNMatching.model_validate(arguments["settings"])
     made = engine.match(teachers, measured, shard, members.size[:2], torch.bfloat16, context)
     return {"pixels": made.pixels, "labels": made.labels}
 
@@ -108,7 +108,7 @@ def released(name: str, store: Store, members: Images, processes: int) -> Images
             f"{name}, {shard.name}",
             "benchmarks.best_matching:make",
             {
-                "settings": json.loads(json.dumps(settings)),
+                "settings": json.loads(json.dumps(COMMON | settings)),
                 "seed": 0,
                 "shard": {"name": shard.name, "count": shard.count, "arguments": dict(shard.arguments)},
             },
@@ -135,14 +135,14 @@ def study(cell: Cell, stores: Path) -> dict[str, Any]:
     members, test = _data()
     images = released(cell["images"], Store(stores), members, 0)
     recipe, soft, views = Recipe.model_validate(cell["recipe"]), None, None
-    teachers = _teachers(IMAGES.get(cell["teachers"], {}))
-    if cell["labels"] == "views":
-        views = drawn(VIEWS, (32, 32), True, seeds.generator(0, "best matching", "views"))
-    if cell["labels"] != "hard":
-        soft = mean_answers(teachers, images, views, TEMPERATURE, "cpu")
+    if cell["labels"]["kind"] == "views":
+        views = drawn(VIEWS, (32, 32), True, seeds.generator(cell["seed"], "best matching", "views"))
+    if cell["labels"]["kind"] != "hard":
+        soft = mean_answers([_shared("resnet20")], images, views, TEMPERATURE, "cpu")
     student = train(recipe, images, 10, cell["seed"], soft_labels=soft, views=views, bfloat16=True)
     found = {"accuracy": accuracy(student, test)}
-    return found | {"with_real_statistics": accuracy(_with_statistics_of(student, test.take(slice(0, 2000))), test)}
+    adapted, others = _with_statistics_of(student, test.take(slice(0, 2000))), test.take(slice(2000, None))
+    return found | {"with_real_statistics": accuracy(adapted, others)}
 
 
 def _with_statistics_of(student: Network, images: Images) -> Network:
@@ -189,7 +189,13 @@ def cells(names: Sequence[str]) -> list[dict[str, Any]]:
     asked += [(name, "views", best) for name in (last, "real")]
     asked += [(names[0], "hard", plain)]
     return [
-        {"images": name, "teachers": last, "labels": labels, "recipe": recipe, "seed": seed}
+        {
+            "images": name,
+            "settings": COMMON | IMAGES.get(name, {}),
+            "labels": {"kind": labels, "temperature": TEMPERATURE, "views": VIEWS},
+            "recipe": recipe,
+            "seed": seed,
+        }
         for seed in SEEDS
         for name, labels, recipe in asked
     ]
@@ -213,7 +219,8 @@ def main() -> None:
     table: dict[str, list[float]] = {}
     for row in rows:
         cell = row["cell"]
-        name = f"{cell['images']}, {cell['labels']} labels, {'best' if cell['recipe'] == best else 'plain'} student"
+        student = "best" if cell["recipe"] == best else "plain"
+        name = f"{cell['images']}, {cell['labels']['kind']} labels, {student} student"
         table.setdefault(name, []).append(row["accuracy"])
     means = {name: float(np.mean(found)) for name, found in table.items()}
     for name, mean in means.items():

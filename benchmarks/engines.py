@@ -44,7 +44,7 @@ PER_CLASS = {"images_per_class": 100}
 PRIVATE = {"delta": 1e-5, "divisor": 200.0, **PER_CLASS}
 ENGINES: dict[str, tuple[str, dict[str, Any]]] = {
     "bn-matching": ("bn-matching", PER_CLASS),
-    "bn-matching, soft labels": ("bn-matching", {"soft_labels": True, **PER_CLASS}),
+    "bn-matching, soft labels of views": ("bn-matching", {"soft_labels": True, "views": 100, **PER_CLASS}),
     "dp-bn-matching, epsilon 10": ("dp-bn-matching", {"epsilon": 10.0, **PRIVATE}),
     "dp-bn-matching, epsilon 3": ("dp-bn-matching", {"epsilon": 3.0, **PRIVATE}),
     "dp-bn-matching, epsilon 1": ("dp-bn-matching", {"epsilon": 1.0, **PRIVATE}),

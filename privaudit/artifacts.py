@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from privaudit.attack import Attack, Context, EngineBound, Sight
 from privaudit.images import Images, concatenate
-from privaudit.release import Release, without_views
+from privaudit.release import Release
 from privaudit.released_statistics import IMAGES, PIXELS, class_statistics, layers_of, needs_network
 from privaudit.store import Arrays, Store
 
@@ -62,8 +62,6 @@ def put_artifacts(store: Store, attack: Attack, release: Release) -> dict[str, s
     stored = {}
     if "soft_labels" in wanted(attack) and release.soft_labels is not None:
         stored["soft_labels"] = store.put_array(release.soft_labels)
-        if release.views is not None:
-            stored["views"] = store.put_array(release.views)
     if "statistics" in wanted(attack) and release.statistics is not None:
         stored |= {_STATISTICS + name: store.put_array(array) for name, array in release.statistics.items()}
     if _shows_teacher(attack, release) and release.teacher is not None:
@@ -85,7 +83,6 @@ def read_release(arrays: Arrays) -> Release:
     release = Release(
         Images(arrays["pixels"], arrays["labels"]),
         soft_labels=arrays.get("soft_labels"),
-        views=arrays.get("views"),
         statistics=statistics or None,
     )
     parts = {name.removeprefix(_TEACHER): array for name, array in arrays.items() if name.startswith(_TEACHER)}
@@ -105,8 +102,6 @@ def analogue(attack: Attack, release: Release) -> dict[str, Any]:
     else:
         network, classes = STAND_IN, 0 if release.soft_labels is None else release.soft_labels.shape[-1]
     asked: dict[str, Any] = {"network": network, "classes": classes, "artifacts": list(wanted(attack))}
-    if "soft_labels" in wanted(attack) and release.views is not None:
-        asked["views"] = release.views.tolist()
     if "statistics" in wanted(attack) and release.statistics is not None:
         asked |= {"layers": list(layers_of(release.statistics)), "classes": len(release.statistics[IMAGES])}
         asked["artifacts"] += ["teacher"] if _shows_teacher(attack, release) and "teacher" not in wanted(attack) else []
@@ -121,27 +116,24 @@ def with_analogue(release: Release, asked: Mapping[str, Any], world: Context) ->
     from privaudit.utility.recipes import student_recipe
 
     classes, artifacts = int(asked["classes"]), asked["artifacts"]
-    teacher = soft_labels = views = statistics = None
+    teacher = soft_labels = statistics = None
     if {"teacher", "soft_labels"} & set(artifacts):
         recipe = student_recipe(release.images).model_copy(update={"network": asked["network"], "crop": 0})
         teacher = world.train(recipe, release.images, world.seed, classes=classes)
     if teacher is not None and "soft_labels" in artifacts:
-        views = np.array(asked["views"], dtype=np.int64) if "views" in asked else None
-        soft_labels = probabilities(teacher, release.images, views, device=world.device)
+        soft_labels = probabilities(teacher, release.images, device=world.device)
     if "statistics" in artifacts:
         layers = asked.get("layers", [PIXELS])
         statistics = class_statistics(release.images, classes, layers, teacher, world.device)
     shown = teacher if "teacher" in artifacts else None
-    return replace(release, soft_labels=soft_labels, views=views, teacher=shown, statistics=statistics)
+    return replace(release, soft_labels=soft_labels, teacher=shown, statistics=statistics)
 
 
 def grown(release: Release, plants: Images, order: NDArray[np.int64], rng: np.random.Generator) -> Release:
     """The release with plants in it, its rows in this order. order: of released images, then plants.
 
-    A plant takes the soft labels of a released image of its class, drawn at random: they give nothing away. Of soft
-    labels for views, those of the images as they are stay, for views show other images by their rows.
+    A plant takes the soft labels of a released image of its class, drawn at random: they give nothing away.
     """
-    release = without_views(release)
     soft = release.soft_labels
     if soft is not None:
         labels, with_soft = release.images.labels, np.isfinite(soft).all(axis=1)

@@ -95,6 +95,9 @@ def _sibling_facts(pools: Pools, seed: int, store: Store) -> SiblingFacts | None
     )
 
 
+_VIEWS = "soft labels of views, but for the images as they are"
+
+
 def _release_facts(plan_: Plan, candidate: Candidate, others: list[Images], pools: Pools | None) -> ReleaseFacts:
     release, names = candidate.release, plan_.members.class_names
     copies = identical_copies(plan_.members.images, others, release.images)
@@ -103,6 +106,7 @@ def _release_facts(plan_: Plan, candidate: Candidate, others: list[Images], pool
     looked_at = {name for attack in attacks if lacking(attack, shown) is None for name in wanted(attack)}
     unseen = [_in_words(artifact, release) for artifact in release.artifacts if artifact not in looked_at]
     unseen += release.unread
+    unseen += [_VIEWS] if release.views is not None else []
     not_assessed = [f"{artifact}: released, but no attack looks at it" for artifact in unseen]
     not_assessed += [NO_FILES] if candidate.scan is None else []
     left_out = sorted(installed(ATTACKS).keys() - set(plan_.attacks))

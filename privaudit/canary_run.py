@@ -22,7 +22,7 @@ from privaudit.images import Images
 from privaudit.piles import put_images
 from privaudit.plan import Announce, within
 from privaudit.plugins import ATTACKS, installed, make_attack
-from privaudit.release import Release
+from privaudit.release import Release, without_views
 from privaudit.store import Store
 from privaudit.synthesis import synthesize
 from privaudit.synthesizer import Synthesizer
@@ -122,6 +122,7 @@ def carry_out(trial: Trial, store: Store, announce: Announce) -> Result:
         announce=announce,
         classes=trial.classes,
     )
+    release = without_views(release)
     attacks = {name: make_attack(name, {}) for name in trial.attacks}
     not_run = {name: why for name, attack in attacks.items() if (why := lacking(attack, release)) is not None}
     attacks = {name: attack for name, attack in attacks.items() if name not in not_run}

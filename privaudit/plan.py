@@ -12,7 +12,7 @@ from privaudit.images import Dataset, Images
 from privaudit.plants import KINDS
 from privaudit.plugins import make_attack
 from privaudit.record import ScanFinding
-from privaudit.release import Release, together
+from privaudit.release import Release, together, without_views
 from privaudit.store import array_digest, key_of
 from privaudit.synthesizer import Synthesizer
 
@@ -83,11 +83,12 @@ class Plan:
         """What the attackers of this release see: it, and what is public already.
 
         A teacher is shown only where it is known what it was trained on: one that saw the controls too cannot tell
-        members from them, so that its silence would say nothing.
+        members from them, so that its silence would say nothing. Of soft labels for views, those of the images as they
+        are: students of these tell more about members than students of all views.
         """
         if release.teacher is not None and release.trained_on == "unknown":
             release = replace(release, teacher=None)
-        return together(release, self.also_released)
+        return together(without_views(release), self.also_released)
 
     def facts(self, releases: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What the result depends on, JSON-able, without paths: written down before anything is scored.

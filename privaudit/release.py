@@ -118,11 +118,10 @@ def together(release: Release, public: Images | None) -> Release:
     """What an outsider holds once the release is out: its images, then those that were public already.
 
     public: images of the release's size; those that equal a released image are not repeated. They come without soft
-    labels (NaN); of soft labels for views, those of the images as they are stay.
+    labels (NaN).
     """
     if public is None:
         return release
-    release = without_views(release)
     own = set(release.images.image_digests())
     rows = np.array([row for row, digest in enumerate(public.image_digests()) if digest not in own], dtype=np.int64)
     soft = release.soft_labels

@@ -71,7 +71,12 @@ def checked(views: NDArray[Any], shape: tuple[int, ...]) -> Views:
             f"views, classes), and at most {MOST_VIEWS:,} views."
         )
     found = views.astype(np.int64)
-    if (found[:, :5] < 0).any() or np.abs(found).max() > _LARGEST or not np.isin(found[:, 7], (0, 1)).all():
+    if (
+        (found[:, :5] < 0).any()
+        or (found > _LARGEST).any()
+        or (found < -_LARGEST).any()
+        or not np.isin(found[:, 7], (0, 1)).all()
+    ):
         raise InputError("In the views, a box has a negative corner, or `mirrored` is neither 0 nor 1.")
     top, left, bottom, right = found[0, 1:5]
     if found[0, 5:].any() or (bottom > top and right > left):

@@ -15,7 +15,6 @@ from privaudit.attacks.membership.scores import Floats, logit_confidence
 from privaudit.images import Images
 from privaudit.learning import Network, Recipe, Training, logits
 from privaudit.utility.recipes import student_recipe
-from privaudit.views import Views
 
 TO_COMPARE = "images of the attacker's own from the same source, to train networks to compare with"
 """What these attackers need, for `Context.own_images`."""
@@ -69,7 +68,6 @@ def trainings(
     count: int,
     seed: int,
     soft_labels: NDArray[np.float32] | None = None,
-    views: Views | None = None,
 ) -> list[Training]:
     """The same training from so many seeds, which are the same in all arms and for all candidates."""
     return [
@@ -79,7 +77,6 @@ def trainings(
             classes,
             int(seeds.generator(seed, "membership", side, number).integers(2**31)),
             soft_labels,
-            views,
         )
         for number in range(count)
     ]

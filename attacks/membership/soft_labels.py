@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,31 +35,27 @@ def targets_of(
     classes: int,
     class_means: bool = False,
 ) -> NDArray[np.float32]:
-    """What a student learns, float32, of the soft labels' shape but for the classes: the probabilities to the power
-    1 / temperature, with sum 1.
+    """What a student learns, float32 [N, classes]: the probabilities to the power 1 / temperature, with sum 1.
 
     Without a temperature: the one at which the logits, less the mean of each image's, have a standard deviation of 1,
     whatever temperature the probabilities were published at. Rows of NaN, images without soft labels, get all weight
-    on their label.
-
-    soft_labels: [N, classes] or [N, views, classes]. classes: as many as the published ones or more; the others have
-    no weight. class_means: each image has the mean logits of its class (through each view) instead of its own,
-    which tell nothing of single images.
+    on their label. classes: as many as the published ones or more; the others have no weight. class_means: each image
+    has the mean logits of its class instead of its own, which tell nothing of single images.
     """
-    found = np.zeros((*soft_labels.shape[:-1], classes))
-    hard = ~np.isfinite(soft_labels.reshape(len(soft_labels), -1)).all(axis=1)
-    found[hard, ..., labels[hard]] = 1.0
+    found = np.zeros((len(soft_labels), classes))
+    hard = ~np.isfinite(soft_labels).all(axis=1)
+    found[hard, labels[hard]] = 1.0
     given = soft_labels[~hard].astype(np.float64)
     smallest = np.clip(given.min(where=given > 0, initial=1.0), _LEAST, _MOST_FOR_ZERO)
     logits = np.log(np.maximum(given, smallest))
-    logits -= logits.mean(axis=-1, keepdims=True)
+    logits -= logits.mean(axis=1, keepdims=True)
     spread = float(logits.std()) if len(logits) else 0.0
     if class_means:
         for label in np.unique(labels[~hard]):
             mine = labels[~hard] == label
             logits[mine] = logits[mine].mean(axis=0)
-    learned = special.softmax(logits / ((spread or 1.0) if temperature is None else temperature), axis=-1)
-    found[~hard, ..., : learned.shape[-1]] = learned
+    learned = special.softmax(logits / ((spread or 1.0) if temperature is None else temperature), axis=1)
+    found[~hard, : learned.shape[1]] = learned
     return found.astype(np.float32)
 
 
@@ -106,9 +102,7 @@ class SoftLabelMembership(ReleaseAttack):
         if release.soft_labels is None:
             raise InputError(f"{self.name} looks at soft labels; this release has none. Leave it out of --attacks.")
         images = release.images
-        shown: dict[str, NDArray[Any]] = {"pixels": images.pixels, "labels": images.labels}
-        shown["soft_labels"] = release.soft_labels
-        return Seen(shown if release.views is None else {**shown, "views": release.views})
+        return Seen({"pixels": images.pixels, "labels": images.labels, "soft_labels": release.soft_labels})
 
     def attack(self, seen: Seen, suspects: Images, own: Context) -> Evidence:
         """Score: the mean over the students; see `scores`.
@@ -120,19 +114,16 @@ class SoftLabelMembership(ReleaseAttack):
         other = own.own_images(self.name, TO_COMPARE) if self.against == "reference" else release
         spent = spending(own.effort, self.networks, self.steps)
         soft = np.asarray(seen.arrays["soft_labels"], dtype=np.float32)
-        views = seen.arrays.get("views")
-        classes = max(class_count(release, other, suspects), soft.shape[-1])
+        classes = max(class_count(release, other, suspects), soft.shape[1])
         height, width, _ = release.size
         network = "convnet" if self.network == "mlp" and height != width else self.network
         recipe = attacker_recipe(release, spent.steps, network)
         learned = targets_of(soft, release.labels, self.temperature, classes)
-        asked = trainings("target", recipe, release, classes, spent.networks, own.seed, learned, views)
+        asked = trainings("target", recipe, release, classes, spent.networks, own.seed, learned)
         means = None
         if self.against == "class-means":
             means = targets_of(soft, release.labels, self.temperature, classes, class_means=True)
         other_recipe = attacker_recipe(other, spent.steps, network)
-        asked += trainings(
-            "reference", other_recipe, other, classes, spent.networks, own.seed, means, None if means is None else views
-        )
+        asked += trainings("reference", other_recipe, other, classes, spent.networks, own.seed, means)
         sure = confidences(trained(asked, device), suspects, device)
         return Evidence(scores=combined(self.score, sure[:, : spent.networks], sure[:, spent.networks :]))

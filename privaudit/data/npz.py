@@ -211,12 +211,14 @@ def check_soft_labels(values: NDArray[Any], count: int, shown: str, views: bool 
 
     Raises InputError for other shapes, types and NaN.
     """
-    if values.dtype.kind != "f" or values.ndim != 2 + views or len(values) != count or not np.isfinite(values).all():
+    with np.errstate(over="ignore"):
+        found = values.astype(np.float32) if values.dtype.kind == "f" else values
+    if found.dtype != np.float32 or found.ndim != 2 + views or len(found) != count or not np.isfinite(found).all():
         raise InputError(
             f"{shown}: soft labels are {values.dtype} of shape {values.shape}; needed are finite float values of shape "
             f"({count}, {'views, ' if views else ''}classes)."
         )
-    return values.astype(np.float32)
+    return found
 
 
 def _class_names(shards: Sequence[Shard]) -> tuple[str, ...]:

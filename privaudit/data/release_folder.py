@@ -51,6 +51,7 @@ _MAX_MANIFEST = 64 * 2**20
 _ROW = re.compile(r"([0-9]{5})/([0-9]{9})\.png")
 _LOADED_ARTIFACTS = frozenset({"soft_labels", "statistics"})
 
+Whole = Annotated[int, Field(ge=-(2**31), le=2**31, strict=True)]
 ClassName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
 
 
@@ -82,7 +83,7 @@ class Manifest(BaseModel):
     class_names: tuple[ClassName, ...] = Field(min_length=1, max_length=MAX_CLASSES)
     images: int | None = Field(None, ge=1)
     artifacts: dict[str, str] = Field(default_factory=dict)
-    views: tuple[tuple[int, int, int, int, int, int, int, int], ...] = Field((), max_length=MOST_VIEWS)
+    views: tuple[tuple[Whole, Whole, Whole, Whole, Whole, Whole, Whole, Whole], ...] = Field((), max_length=MOST_VIEWS)
     claim: Claim | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
 

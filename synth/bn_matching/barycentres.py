@@ -1,9 +1,10 @@
-"""Points in a network's features that stand for a class: its Wasserstein barycentre with few points.
+"""Points in a network's features that stand for a class, after its Wasserstein barycentre with few points.
 
 The measure with k points that is nearest to the images of a class in the 2-Wasserstein distance, where the points may
 have any weights, is that of the centres of k-means with the clusters' shares (Pollard 1982, DOI
-10.1109/TIT.1982.1056481). Its use: Liu et al. 2025, arXiv 2311.18531. The centres are means of few private images each,
-and tell of them.
+10.1109/TIT.1982.1056481). Its use: Liu et al. 2025, arXiv 2311.18531. Two differences: the shares are left aside, and a
+cluster of few members, which holds those who stand out, is dissolved: its members go to the nearest other one. The
+centres are means of private images, and tell of them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from privaudit.learning import Network, features
 from privaudit.store import Arrays
 
 MEMBERS_PER_POINT = 5
-"""Members of a class for each point, at least: nearly single images would be released otherwise."""
+"""Members in each cluster, at least."""
 
 _VERSION = 1
 _ITERATIONS = 100
@@ -30,7 +31,8 @@ _ITERATIONS = 100
 def barycentres(
     network: Network, images: Images, wanted: Mapping[int, int], seed: int, device: str
 ) -> dict[int, NDArray[np.float32]]:
-    """So many points [k, features] for each class, done once for all batches.
+    """So many points [k, features] for each class, each a mean of MEMBERS_PER_POINT members or more, done once for all
+    batches; where there are fewer such means, they are repeated in turn.
 
     Raises InputError where a class has fewer than MEMBERS_PER_POINT members for each point.
     """
@@ -62,5 +64,24 @@ def barycentres_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays])
     for label, points in arguments["points"].items():
         mine = found[images.labels == int(label)]
         means = KMeans(points, n_init=1, max_iter=_ITERATIONS, random_state=arguments["seed"] % 2**32).fit(mine)
-        centres[label] = means.cluster_centers_.astype(np.float32)
+        kept = means_of_several(mine, means.labels_)
+        centres[label] = kept[np.arange(points) % len(kept)]
     return centres
+
+
+def means_of_several(found: NDArray[np.float32], cluster: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    """The means of the clusters, [at most as many as clusters, features], each of MEMBERS_PER_POINT rows or more.
+
+    The smallest cluster is dissolved until all are large enough, or one is left. cluster: number of each row's cluster.
+    """
+    number = np.unique(cluster, return_inverse=True)[1].ravel()
+    while True:
+        sizes = np.bincount(number)
+        means = np.stack([found[number == one].mean(axis=0) for one in range(len(sizes))])
+        smallest = int(sizes.argmin())
+        if sizes[smallest] >= MEMBERS_PER_POINT or len(sizes) == 1:
+            return np.asarray(means, dtype=np.float32)
+        distances = ((found[number == smallest][:, None] - means) ** 2).sum(axis=2)
+        distances[:, smallest] = np.inf
+        number[number == smallest] = distances.argmin(axis=1)
+        number[number > smallest] -= 1
