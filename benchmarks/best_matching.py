@@ -1,9 +1,9 @@
 """From plain BN matching to its best, one measured step at a time, on CIFAR-10, beside 500 real images.
 
 Teacher: the shared ResNet-20 (a second one, where there are two: the shared ResNet-56), its class-wise statistics over
-30,000 training images; soft labels are the ResNet-20's. 50 images a class, made from noise. Students: ResNet-20, trained
-on the 500 images and nothing else, tested on the 10,000 test images. Each step changes one thing and keeps what was
-before. `real`: as many real images, drawn at random, with the same teacher's soft labels and the same student.
+30,000 training images; soft labels are the ResNet-20's. 50 images a class, made from noise. Students: ResNet-20, only
+the 500 images to learn from, tested on the 10,000 test images. Each step changes one thing and keeps what was before.
+`real`: as many real images, drawn at random, with the same teacher's soft labels and the same student.
 
     python -m benchmarks.best_matching --log best_matching.jsonl --stores FOLDER
 

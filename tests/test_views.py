@@ -75,6 +75,27 @@ def test_drawn_views_start_with_the_image_and_stay_within_it() -> None:
     assert 0.2 < shares.mean() < 0.45  # a half before the edges cut
 
 
+def test_hostile_numbers_are_refused(tmp_path: Path) -> None:
+    images = pictures()
+    views, told = labelled(images)
+    with pytest.raises(InputError, match="negative corner"):
+        checked(np.where(np.arange(8) == 5, np.iinfo(np.int64).min, views[:1]), (12, 1, 2))
+    write_release(Release(images, soft_labels=told, views=views), ["a", "b"], tmp_path / "out")
+    file = tmp_path / "out" / "release.json"
+    manifest = json.loads(file.read_text())
+    for number in (10**30, 2**63, -(2**63), 1.5, True, "1", None):
+        manifest["views"][1][5] = number
+        file.write_text(json.dumps(manifest))
+        with pytest.raises(InputError, match=r"release.json is not usable: views"):
+            load_release(tmp_path / "out")
+    manifest["views"][1][5] = 0
+    file.write_text(json.dumps(manifest))
+    for wrong in (np.full(told.shape, 1e300), np.full(told.shape, np.nan), told[0], told[:, :, 0]):
+        np.save(tmp_path / "out" / "soft_labels.npy", wrong)
+        with pytest.raises(InputError, match="soft labels are"):
+            load_release(tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("views", "shape", "words"),
     [
@@ -172,7 +193,7 @@ def test_public_images_beside_leave_the_labels_of_the_images_as_they_are() -> No
     assert plain.soft_labels is not None
     assert np.array_equal(plain.soft_labels, told[:, 0])
     other = Images(255 - images.pixels, images.labels)
-    both = together(release, other)
+    both = together(without_views(release), other)
     assert both.views is None
     assert both.soft_labels is not None
     assert both.soft_labels.shape == (24, 2)

@@ -31,6 +31,12 @@ SIDES = (8, 1024)
 _METADATA = "privaudit network"
 
 
+def check_name(name: str) -> None:
+    """Raise InputError for a network that is neither of this project nor asked of torchvision."""
+    if name not in NAMES and not name.startswith(TORCHVISION):
+        raise InputError(f"There is no network '{name}'. {suggestion(name, (*NAMES, 'torchvision:NAME'))}")
+
+
 class Architecture(Settings):
     """What a network is before it has weights.
 
@@ -60,10 +66,7 @@ class Architecture(Settings):
             return SQUARE[self.name](self.channels, self.classes, self.side)
         if self.name in RESIDUAL:
             return residual(self.name, self.channels, self.classes)
-        if not self.name.startswith(TORCHVISION):
-            raise InputError(
-                f"There is no network '{self.name}'. {suggestion(self.name, (*NAMES, 'torchvision:NAME'))}"
-            )
+        check_name(self.name)
         models = import_torchvision().models
         wanted, known = self.name.removeprefix(TORCHVISION), models.list_models(module=models)
         if wanted not in known:

@@ -12,19 +12,21 @@ in part.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import cycle
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from privaudit import seeds
 from privaudit.attack import Context, Effort, Settings
 from privaudit.errors import InputError
 from privaudit.images import Images, concatenate
 from privaudit.learning import Network, Precision, Recipe, Training, in_bfloat16, trained
-from privaudit.learning.networks import Architecture
+from privaudit.learning.networks import Architecture, check_name
 from privaudit.release import Release
 from privaudit.synth.bn_matching.barycentres import barycentres
 from privaudit.synth.bn_matching.batches import all_classes, single_class
@@ -33,6 +35,7 @@ from privaudit.synth.bn_matching.matching import Batch, Descent, Objective, Weig
 from privaudit.synth.bn_matching.memory import check_fits
 from privaudit.synth.bn_matching.moments import EAGER, kernels
 from privaudit.synth.bn_matching.moves import Moves
+from privaudit.synth.bn_matching.rival import RIVAL
 from privaudit.synth.bn_matching.rival import rival as student_of
 from privaudit.synth.bn_matching.several import mean_answers, of_standardised, restandardised
 from privaudit.synth.bn_matching.statistics import LayerStatistics, collected
@@ -81,8 +84,8 @@ class BNMatching(Settings):
     features_weight: float = Field(
         0.0,
         ge=0,
-        description="weight of the distance of each image's features to a point of its class's Wasserstein barycentre, "
-        "a mean of some private images each: it gives more away",
+        description="weight of the distance of each image's features, in the first teacher, to a point of its class's "
+        "Wasserstein barycentre, a mean of five private images or more each: it gives more away",
     )
     competition: float = Field(
         0.0,
@@ -112,7 +115,11 @@ class BNMatching(Settings):
 
     def shards(self, members: Images) -> Sequence[Shard]:
         """Batches of one class each; of all classes in turn for global statistics and the mix."""
+        for recipe in self._recipes():
+            check_name(recipe.network)
         wanted = self._wanted(members)
+        if self.competition and sum(wanted.values()) < 2:
+            raise InputError("competition trains a student on a draft, which needs two images: set images_per_class.")
         if self.statistics == "class":
             return single_class(wanted, self.batch_size)
         if self.batch_size < len(wanted):
@@ -128,21 +135,22 @@ class BNMatching(Settings):
         steps = self.steps or STEPS[effort]
         if self.competition:
             steps += _draft_steps(steps)
+        looks = self.views * teachers / 3 if self.soft_labels else 0.0  # a look costs a third of a step
         return self.teacher.network, pixels * (
-            sum(shard.count for shard in shards) * steps + len(members) * self.teacher.epochs * teachers
+            sum(shard.count for shard in shards) * (steps + looks) + len(members) * self.teacher.epochs * teachers
         )
 
     def make(self, shard: Shard, members: Images, context: Context) -> Images:
         """Optimise one batch of noise."""
         height, width, channels = members.size
         classes, device = int(members.labels.max()) + 1, context.device
-        for recipe in self._recipes():
-            architecture = Architecture(
-                name=recipe.network, channels=channels, classes=classes, side=min(height, width)
-            )
-            bfloat16 = in_bfloat16(self.precision, architecture, self.batch_size, device)
-            dtype = torch.bfloat16 if bfloat16 else torch.float32
-            check_fits(architecture, height, width, dtype, shard.count, device)
+        kind = partial(Architecture, channels=channels, classes=classes, side=min(height, width))
+        architectures = [kind(name=recipe.network) for recipe in self._recipes()]
+        pays = [in_bfloat16(self.precision, one, self.batch_size, device) for one in architectures]
+        dtype = torch.bfloat16 if all(pays) else torch.float32
+        beside = kind(name=RIVAL) if self.competition else None
+        for architecture in architectures:
+            check_fits(architecture, height, width, dtype, shard.count, device, beside)
         teachers = self._teachers(members, context)
         measured = [collected(teacher, members, classes, device) for teacher in teachers]
         points = other = None
@@ -151,7 +159,7 @@ class BNMatching(Settings):
         if self.competition:
             steps = _draft_steps(self.steps or STEPS[context.effort])
             draft = self.model_copy(update={"competition": 0.0, "steps": steps})
-            other = student_of(draft, draft.model_dump(mode="json"), members, context)
+            other = student_of(draft, self.precision, members, context)
         return self.match(teachers, measured, shard, (height, width), dtype, context, points=points, rival=other)
 
     def match(
@@ -219,6 +227,11 @@ class BNMatching(Settings):
         }
         return Release(images, soft_labels=soft_labels, views=views, provenance=provenance)
 
+    @field_validator("more_teachers", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
+
     @model_validator(mode="after")
     def _complete(self) -> BNMatching:
         if self.views > 1 and not self.soft_labels:
@@ -230,13 +243,12 @@ class BNMatching(Settings):
 
     def _teachers(self, members: Images, context: Context) -> list[Network]:
         classes = int(members.labels.max()) + 1
-        return trained(
-            [
-                Training(recipe, members, classes, context.seed + number)
-                for number, recipe in enumerate(self._recipes())
-            ],
-            context.device,
-        )
+        own = [int(seeds.generator(context.seed, "teacher", number).integers(2**31)) for number in self._further()]
+        trainings = zip(self._recipes(), [context.seed, *own], strict=True)
+        return trained([Training(recipe, members, classes, seed) for recipe, seed in trainings], context.device)
+
+    def _further(self) -> range:
+        return range(1, 1 + len(self.more_teachers))
 
     def _wanted(self, members: Images) -> dict[int, int]:
         return {

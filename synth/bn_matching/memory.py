@@ -49,13 +49,23 @@ def free_bytes(device: str) -> int | None:
 
 
 def check_fits(
-    architecture: Architecture, height: int, width: int, dtype: torch.dtype, batch: int, device: str
+    architecture: Architecture,
+    height: int,
+    width: int,
+    dtype: torch.dtype,
+    batch: int,
+    device: str,
+    beside: Architecture | None = None,
 ) -> None:
-    """Raise InputError, naming the largest batch that fits, where `batch` images do not."""
+    """Raise InputError, naming the largest batch that fits, where `batch` images do not.
+
+    beside: a network that sees the same images in the same step, in float32.
+    """
     free = free_bytes(device)
     if free is None:
         return
     each = bytes_per_image(architecture, height, width, dtype)
+    each += 0 if beside is None else bytes_per_image(beside, height, width, torch.float32)
     largest = int(_RESERVE * free / each)
     if batch > largest:
         raise InputError(

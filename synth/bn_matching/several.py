@@ -18,8 +18,10 @@ def mean_answers(
     teachers: Sequence[Network], images: Images, views: Views | None, temperature: float, device: str
 ) -> NDArray[np.float32]:
     """Soft labels: the teachers' mean probabilities; of views rounded to 16 bits, in which they are stored."""
-    told = np.stack([probabilities(teacher, images, views, temperature, device) for teacher in teachers])
-    found: NDArray[np.float32] = told.mean(axis=0)
+    found = probabilities(teachers[0], images, views, temperature, device)
+    for teacher in teachers[1:]:
+        found += probabilities(teacher, images, views, temperature, device)
+    found /= len(teachers)
     return found if views is None else found.astype(np.float16).astype(np.float32)
 
 

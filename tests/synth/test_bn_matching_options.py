@@ -22,7 +22,7 @@ from privaudit.learning.training import as_float
 from privaudit.release import Release
 from privaudit.store import Store
 from privaudit.synth.bn_matching import BNMatching
-from privaudit.synth.bn_matching.barycentres import barycentres
+from privaudit.synth.bn_matching.barycentres import barycentres, means_of_several
 from privaudit.synth.bn_matching.folding import MatchedNetwork
 from privaudit.synth.bn_matching.matching import Batch, Descent, Objective, Weights, agreement, descend
 from privaudit.synth.bn_matching.moments import EAGER
@@ -175,6 +175,28 @@ def test_barycentres_are_means_of_few_members() -> None:
     np.testing.assert_allclose(found[1], known[20:].mean(0, keepdims=True), rtol=1e-3, atol=1e-3)
 
 
+def test_members_who_stand_out_are_no_points_of_their_own() -> None:
+    """Twelve rows near 0, four near 10, one at 100: the one goes to the four, which are five then."""
+    rows = np.concatenate([np.linspace(-0.1, 0.1, 12), np.full(4, 10.0), [100.0]]).astype(np.float32)[:, None]
+    clusters = np.repeat([0, 1, 2], [12, 4, 1])
+    np.testing.assert_allclose(means_of_several(rows, clusters), [[0], [28]], atol=1e-5)
+    alone = means_of_several(rows[:3], np.array([0, 1, 2]))
+    np.testing.assert_allclose(alone, rows[:3].mean(0, keepdims=True), atol=1e-6)
+    rng = np.random.default_rng(0)
+    found, number = rng.normal(size=(100, 3)).astype(np.float32), rng.integers(0, 30, 100)
+    means = means_of_several(found, number)
+    assert 1 < len(means) <= 20
+
+
+def test_points_are_repeated_where_there_are_too_few() -> None:
+    members = Images(np.random.default_rng(1).integers(0, 256, (10, 16, 16, 3), dtype=np.uint8), np.zeros(10, np.int64))
+    members.pixels[0] = 255
+    found = barycentres(network("convnet"), members, {0: 2}, 0, "cpu")[0]
+    assert found.shape[0] == 2
+    known = features(network("convnet"), members)
+    assert np.abs(known[:, None] - found).max(axis=2).min() > 1e-3  # no point is a single member
+
+
 def test_barycentres_of_nearly_single_members_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"class 0 has 6.*Set images_per_class to 1 or less"):
         made(SMALL.model_copy(update={"features_weight": 1.0}), images(24), tmp_path)
@@ -211,6 +233,24 @@ def test_teachers_of_one_network_differ() -> None:
     assert second.architecture == first.architecture
     assert third.architecture.name == "resnet20"
     assert not np.array_equal(logits(first, images(4)), logits(second, images(4)))
+
+
+def test_mistakes_are_told_before_anything_is_done() -> None:
+    members = images(24)
+    with pytest.raises(InputError, match=r"no network 'nonsense'"):
+        BNMatching(more_teachers=("nonsense",)).shards(members)
+    assert BNMatching.model_validate({"more_teachers": "convnet"}).more_teachers == ("convnet",)
+    with pytest.raises(InputError, match="needs two images"):
+        BNMatching(competition=1.0, images_per_class=1).shards(members.take(np.flatnonzero(members.labels == 0)))
+    with pytest.raises(ValidationError, match="less than or equal to 1"):
+        BNMatching(crop=2.0)
+
+
+def test_teachers_of_one_run_are_not_those_of_the_next() -> None:
+    engine = SMALL.model_copy(update={"more_teachers": ("convnet",)})
+    second = engine._teachers(images(24), context(seed=0))[1]
+    next_first = engine._teachers(images(24), context(seed=1))[0]
+    assert not np.array_equal(logits(second, images(4)), logits(next_first, images(4)))
 
 
 def test_views_are_published_with_their_soft_labels(tmp_path: Path) -> None:
