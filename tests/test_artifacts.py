@@ -35,6 +35,7 @@ from privaudit.plugins import make_attack
 from privaudit.record import AuditRecord
 from privaudit.release import Release
 from privaudit.utility import recipes
+from privaudit.views import drawn
 
 HANDED: list[tuple[Images, Network, np.ndarray]] = []
 
@@ -171,6 +172,27 @@ def test_what_no_attack_is_shown_is_inconclusive(shared: Path) -> None:
         record = judged(plan, shared)
         assert record.verdict == "inconclusive"
         assert any(said in reason for reason in record.releases[0].reasons), record.releases[0].reasons
+
+
+def test_soft_labels_of_views_are_shown_for_the_images_as_they_are(shared: Path) -> None:
+    images = digits().unseen.images.take(slice(0, 60))
+    soft = np.random.default_rng(0).dirichlet(np.ones(10), (60, 4)).astype(np.float32)
+    views = drawn(4, images.size[:2], False, np.random.default_rng(0))
+    release = Release(images, soft_labels=soft, views=views, teacher=network(), trained_on="members")
+    plan = published(network(), candidates=[Candidate("candidate", release, dataset(images))], also_released=public())
+    record = judged(plan, shared)
+    of_candidate = [
+        shown
+        for shown in HANDED
+        if shown[1].state_dict()["body.hidden.weight"].equal(network().state_dict()["body.hidden.weight"])
+    ]
+    for _, _, told in of_candidate:
+        assert told.ndim == 2
+    (shown,) = [told for images_, _, told in of_candidate if len(images_) == 70]
+    np.testing.assert_array_equal(shown[:60], soft[:, 0])
+    assert record.verdict == "inconclusive"
+    said = "soft labels of views, but for the images as they are: released, but no attack looks at it"
+    assert any(said in reason for reason in record.releases[0].reasons)
 
 
 @pytest.mark.parametrize("teacher", [None, network(0)])

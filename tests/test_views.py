@@ -86,7 +86,7 @@ def test_hostile_numbers_are_refused(tmp_path: Path) -> None:
     for number in (10**30, 2**63, -(2**63), 1.5, True, "1", None):
         manifest["views"][1][5] = number
         file.write_text(json.dumps(manifest))
-        with pytest.raises(InputError, match=r"release.json is not usable: views"):
+        with pytest.raises(InputError, match=r"release.json is not usable: 'views"):
             load_release(tmp_path / "out")
     manifest["views"][1][5] = 0
     file.write_text(json.dumps(manifest))
