@@ -25,7 +25,6 @@ from privaudit.images import Images, concatenate
 from privaudit.learning import Network, logits, train
 from privaudit.plugins import make_attack
 from privaudit.release import Release
-from privaudit.views import drawn
 
 MEMBERS = 150
 ATTACKS: list[Attack] = [
@@ -116,21 +115,6 @@ def test_soft_labels_that_name_members_are_found(world: World) -> None:
         assert auc(world.scores(attack, Release(plain, soft_labels=soft))) > 0.85
     soft = np.full((len(world.strangers), 10), 0.1, np.float32)
     assert auc(world.scores(SoftLabelMembership(steps=100), Release(world.strangers, soft_labels=soft))) == CHANCE
-
-
-def test_soft_labels_of_views_that_name_members_are_found(world: World) -> None:
-    """The same limit, with answers for moved images."""
-    truth = world.members
-    moves = drawn(6, truth.size[:2], False, np.random.default_rng(0))
-    moves[:, :5] = 0  # no boxes of others, whose classes would count too
-    soft = np.full((len(truth), 6, 10), 0.02, np.float32)
-    soft[np.arange(len(truth)), :, truth.labels] = 0.82
-    plain = Images(truth.pixels, np.zeros(len(truth), np.int64))
-    attack = SoftLabelMembership(steps=300)
-    assert auc(world.scores(attack, Release(plain, soft_labels=soft, views=moves))) > 0.85
-    soft = np.full((len(world.strangers), 6, 10), 0.1, np.float32)
-    release = Release(world.strangers, soft_labels=soft, views=moves)
-    assert auc(world.scores(SoftLabelMembership(steps=100), release)) == CHANCE
 
 
 def test_copies_are_not_pinned_on_soft_labels_that_tell_nothing(world: World) -> None:
