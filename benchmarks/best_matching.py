@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,8 @@ from privaudit import seeds
 from privaudit.attack import Context
 from privaudit.execution import Failure, Task, run
 from privaudit.images import Images, concatenate
-from privaudit.learning import Architecture, Network, Recipe, accuracy, features, train
-from privaudit.learning.networks import load_body
-from privaudit.learning.training import as_float
+from privaudit.learning import Network, Recipe, accuracy, features, train
+from privaudit.learning.batches import as_float
 from privaudit.manifest import result_facts
 from privaudit.piles import put_images
 from privaudit.store import Arrays, Store
@@ -67,18 +67,7 @@ SEEDS = range(2)
 
 
 def _teachers(settings: Mapping[str, Any]) -> list[Network]:
-    return [_shared(name) for name in ("resnet20", *settings.get("more_teachers", ()))]
-
-
-def _shared(name: str) -> Network:
-    network = Network(Architecture(name=name, channels=3, classes=10, side=32))
-    network.set_standardisation(np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]))
-    return load_body(network, shared_data.SHARED / "weights" / f"cifar10-{name}.safetensors")
-
-
-def _data() -> tuple[Images, Images]:
-    everything = shared_data.load("cifar10").images
-    return everything.take(slice(0, 30_000)), everything.take(slice(30_000, None))
+    return [shared_data.cifar10_network(name) for name in ("resnet20", *settings.get("more_teachers", ()))]
 
 
 def make(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
@@ -110,7 +99,7 @@ def released(name: str, store: Store, members: Images, processes: int) -> Images
             {
                 "settings": json.loads(json.dumps(COMMON | settings)),
                 "seed": 0,
-                "shard": {"name": shard.name, "count": shard.count, "arguments": dict(shard.arguments)},
+                "shard": asdict(shard),
             },
             {"members": stored},
             {"version": engine.version, **result_facts("cpu")},
@@ -132,13 +121,13 @@ def study(cell: Cell, stores: Path) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(1)
-    members, test = _data()
+    members, test = shared_data.cifar10_parts()
     images = released(cell["images"], Store(stores), members, 0)
     recipe, soft, views = Recipe.model_validate(cell["recipe"]), None, None
     if cell["labels"]["kind"] == "views":
         views = drawn(VIEWS, (32, 32), True, seeds.generator(cell["seed"], "best matching", "views"))
     if cell["labels"]["kind"] != "hard":
-        soft = mean_answers([_shared("resnet20")], images, views, TEMPERATURE, "cpu")
+        soft = mean_answers([shared_data.cifar10_network("resnet20")], images, views, TEMPERATURE, "cpu")
     student = train(recipe, images, 10, cell["seed"], soft_labels=soft, views=views, bfloat16=True)
     found = {"accuracy": accuracy(student, test)}
     adapted, others = _with_statistics_of(student, test.take(slice(0, 2000))), test.take(slice(2000, None))
@@ -167,14 +156,14 @@ def looks(images: Images, test: Images) -> dict[str, Any]:
     """How made images lie among real ones in the features of the shared ResNet-56, which is a teacher of the last step
     alone; and whether the two shared networks see their classes.
     """
-    judge, rng = _shared("resnet56"), seeds.generator(0, "best matching", "looks")
+    judge, rng = shared_data.cifar10_network("resnet56"), seeds.generator(0, "best matching", "looks")
     real = test.take(rng.choice(len(test), len(images), replace=False))
     precision, recall = precision_recall(features(judge, images), features(judge, real))
     return {
         "precision": precision,
         "recall": recall,
         "neighbouring_pixels_differ_by": float(np.abs(np.diff(images.pixels.astype(float), axis=2)).mean()),
-        "right": {name: accuracy(_shared(name), images) for name in ("resnet20", "resnet56")},
+        "right": {name: accuracy(shared_data.cifar10_network(name), images) for name in ("resnet20", "resnet56")},
     }
 
 
@@ -208,7 +197,7 @@ def main() -> None:
     parser.add_argument("--stores", type=Path, required=True)
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    members, test = _data()
+    members, test = shared_data.cifar10_parts()
     seen = {
         name: looks(released(name, Store(options.stores), members, options.processes), test)
         for name in (*IMAGES, "real")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,7 @@ from privaudit.attack import Context
 from privaudit.data.builtin import load_digits
 from privaudit.execution import Failure, Task, run
 from privaudit.images import Images, concatenate
-from privaudit.learning import Architecture, Network, Recipe, Training, accuracy, logits, trained
-from privaudit.learning.networks import load_body
+from privaudit.learning import Network, Recipe, Training, accuracy, probabilities, trained
 from privaudit.manifest import result_facts
 from privaudit.piles import put_images
 from privaudit.splits import random_split
@@ -66,9 +66,7 @@ def _images(arrays: Arrays) -> Images:
 def _teacher(part: str, members: Images, seed: int) -> Network:
     if part == "digits":
         return trained([Training(DIGITS_TEACHER, members, 10, seed)], "cpu")[0]
-    network = Network(Architecture(name="resnet20", channels=3, classes=10, side=32))
-    network.set_standardisation(np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]))
-    return load_body(network, shared_data.SHARED / "weights" / "cifar10-resnet20.safetensors")
+    return shared_data.cifar10_network("resnet20")
 
 
 def make(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
@@ -90,7 +88,7 @@ def study(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     soft = None
     if arguments["labels"] == "soft":
         teacher = _teacher(arguments["part"], members, arguments["seed"])
-        soft = (torch.from_numpy(logits(teacher, release)) / TEMPERATURE).softmax(1).numpy()
+        soft = probabilities(teacher, release, temperature=TEMPERATURE)
     trainings = [Training(recipe, release, 10, seed, soft) for seed in range(STUDENTS)]
     return {"accuracy": np.array([accuracy(network, test) for network in trained(trainings, "cpu")])}
 
@@ -101,8 +99,7 @@ def data(part: str, seed: int) -> tuple[Images, Images, Images]:
     if part == "digits":
         dealt, rest = random_split(load_digits(), [450, 800], rng)[:2]
         return dealt.images, dealt.images, rest.images
-    everything = shared_data.load("cifar10").images
-    members, test = everything.take(slice(0, 30_000)), everything.take(slice(30_000, None))
+    members, test = shared_data.cifar10_parts()
     rows = np.concatenate([rng.choice(np.flatnonzero(members.labels == label), 50, False) for label in range(10)])
     return members, members.take(rows), test
 
@@ -133,7 +130,7 @@ def one(part: str, seed: int, store: Store, processes: int) -> dict[str, dict[st
                     "part": part,
                     "seed": seed,
                     "settings": engine.model_dump(mode="json"),
-                    "shard": {"name": shard.name, "count": shard.count, "arguments": dict(shard.arguments)},
+                    "shard": asdict(shard),
                 },
                 {"members": stored["members"]},
                 {"version": engine.version, **result_facts("cpu")},

@@ -26,7 +26,8 @@ from privaudit.attack import Context, Seen
 from privaudit.attacks.gradient_matching import GradientMatching
 from privaudit.data.loading import load
 from privaudit.learning import Network
-from privaudit.learning.training import as_float, seeded
+from privaudit.learning.batches import as_float
+from privaudit.learning.training import seeded
 from privaudit.release import Release
 
 SEEDS = range(100, 120)

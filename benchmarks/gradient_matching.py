@@ -42,7 +42,8 @@ from privaudit.attacks.gradient_matching.gradients import Observed, batch_gradie
 from privaudit.attacks.gradient_matching.inverting import Precision, invert
 from privaudit.images import Images
 from privaudit.learning import Architecture, Network
-from privaudit.learning.training import as_float, channel_moments, seeded
+from privaudit.learning.batches import as_float
+from privaudit.learning.training import channel_moments, seeded
 
 SEED = 0
 VICTIMS = 20

@@ -33,8 +33,8 @@ from benchmarks import shared_data
 from benchmarks.recording import write_result
 from privaudit.images import Images
 from privaudit.learning import Architecture, Network
-from privaudit.learning.networks import load_body
-from privaudit.learning.training import as_float
+from privaudit.learning.batches import as_float
+from privaudit.learning.training import seeded
 from privaudit.synth.bn_matching.folding import MatchedNetwork, batch_norms
 from privaudit.synth.bn_matching.matching import Batch, Descent, Objective, Weights, descend, total_variation
 from privaudit.synth.bn_matching.moments import EAGER, kernels
@@ -68,19 +68,17 @@ def images_of(side: int) -> Images:
 
 def teacher(part: Part) -> Network:
     """The shared ResNet-20; another network at its start, its running statistics those of images."""
-    if part.network != "resnet20":
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            network = Network(Architecture(name=part.network, channels=3, classes=10, side=part.side))
-        network.set_standardisation(np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]))
-        network.train()
-        with torch.no_grad():
-            for start in range(0, 400, 20):
-                network(as_float(images_of(part.side).pixels[start : start + 20], "cpu"))
-        return network.eval().requires_grad_(False)
-    network = Network(Architecture(name="resnet20", channels=3, classes=10, side=32))
-    network.set_standardisation(np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]))
-    return load_body(network, shared_data.SHARED / "weights" / "cifar10-resnet20.safetensors").requires_grad_(False)
+    if part.network == "resnet20":
+        return shared_data.cifar10_network("resnet20").requires_grad_(False)
+    with seeded(0):
+        network = Network(Architecture(name=part.network, channels=3, classes=10, side=part.side))
+    network.set_standardisation(*shared_data.IMAGENET)
+    network.train()
+    pixels = images_of(part.side).pixels
+    with torch.no_grad():
+        for start in range(0, 400, 20):
+            network(as_float(pixels[start : start + 20], "cpu"))
+    return network.eval().requires_grad_(False)
 
 
 def plain_loss(network: Network, images: Tensor, labels: Tensor, law: Law) -> Tensor:
@@ -106,8 +104,8 @@ def plain_loss(network: Network, images: Tensor, labels: Tensor, law: Law) -> Te
 class Loops:
     """One step of each loop, Adam and augmentation included where the loop has them."""
 
-    def __init__(self, device: str, part: Part, batch: int) -> None:
-        self.device = device
+    def __init__(self, device: str, part: Part) -> None:
+        self.device, batch = device, part.batch
         network = teacher(part)
         data = images_of(part.side)
         statistics = collect(network, data if part.side == 32 else data.take(slice(0, 200)), 10, device)
@@ -195,15 +193,15 @@ class Loops:
         }
 
 
-def measure(device: str, part: Part, batch: int, rounds: int, steps: int) -> dict[str, Any]:
+def measure(device: str, part: Part) -> dict[str, Any]:
     """Rates and their ratios: medians over interleaved rounds."""
-    loops = Loops(device, part, batch)
+    loops, steps = Loops(device, part), part.steps
     for name in loops.losses:
         loops.seconds(name, 3)
     raw: dict[str, list[float]] = {name: [] for name in loops.losses}
-    for _ in range(rounds):
+    for _ in range(part.rounds):
         for name in loops.losses:
-            raw[name].append(batch * steps / loops.seconds(name, steps))
+            raw[name].append(part.batch * steps / loops.seconds(name, steps))
     rate = {name: float(np.median(values)) for name, values in raw.items()}
     ratios = {
         f"{first} / {second}": float(np.median(np.array(raw[first]) / np.array(raw[second])))
@@ -211,8 +209,8 @@ def measure(device: str, part: Part, batch: int, rounds: int, steps: int) -> dic
     }
     return {
         "device": device if device == "cpu" else torch.cuda.get_device_name(),
-        "batch": batch,
-        "rounds": rounds,
+        "batch": part.batch,
+        "rounds": part.rounds,
         "steps_per_round": steps,
         "image_steps_per_second": rate,
         "ratios": ratios,
@@ -228,7 +226,7 @@ def main() -> None:
     name = parser.parse_args().part
     torch.set_num_threads(1)
     part = PARTS[name]
-    found = measure("cpu", part, part.batch, part.rounds, part.steps)
+    found = measure("cpu", part)
     suffix, option = ("", "") if name == "resnet20-32" else (f"_{name.replace('-', '_')}", f" --part {name}")
     command = f"python -m benchmarks.matching_speed{option}"
     path = write_result(f"matching_speed{suffix}", found, seeds=0, command=command)

@@ -1,4 +1,4 @@
-"""The shared images for the benchmarks, and how they are dealt at random into the parts of an audit."""
+"""The shared images and networks for the benchmarks, and how images are dealt into the parts of an audit."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import numpy as np
 
 from privaudit.data import loading
 from privaudit.images import Dataset, Images
+from privaudit.learning import Architecture, Network
+from privaudit.learning.networks import load_body
 
 SHARED = Path(__file__).parents[2] / "shared"
+IMAGENET = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+"""Mean and standard deviation with which the shared networks standardise."""
 
 
 def load(name: str) -> Dataset:
@@ -24,6 +28,19 @@ def load(name: str) -> Dataset:
     if name == "chest_xray":
         return loading.load(str(SHARED / "data" / "chest_xray.npz"), size=64)
     return loading.load(name)
+
+
+def cifar10_parts() -> tuple[Images, Images]:
+    """The 30,000 training and the 10,000 test images."""
+    everything = load("cifar10").images
+    return everything.take(slice(0, 30_000)), everything.take(slice(30_000, None))
+
+
+def cifar10_network(name: str) -> Network:
+    """A network trained on all of CIFAR-10: resnet20 or resnet56."""
+    network = Network(Architecture(name=name, channels=3, classes=10, side=32))
+    network.set_standardisation(*IMAGENET)
+    return load_body(network, SHARED / "weights" / f"cifar10-{name}.safetensors")
 
 
 def _cifar10() -> Dataset:

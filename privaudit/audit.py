@@ -103,7 +103,8 @@ def _release_facts(plan_: Plan, candidate: Candidate, others: list[Images], pool
     copies = identical_copies(plan_.members.images, others, release.images)
     shown = plan_.shown(release)
     attacks = [make_attack(name, dict(settings)) for name, settings in plan_.attacks.items()]
-    looked_at = {name for attack in attacks if lacking(attack, shown) is None for name in wanted(attack)}
+    why_not = [lacking(attack, shown) for attack in attacks]
+    looked_at = {name for attack, why in zip(attacks, why_not, strict=True) if why is None for name in wanted(attack)}
     unseen = [_in_words(artifact, release) for artifact in release.artifacts if artifact not in looked_at]
     unseen += release.unread
     unseen += [_VIEWS] if release.views is not None else []
@@ -111,7 +112,7 @@ def _release_facts(plan_: Plan, candidate: Candidate, others: list[Images], pool
     not_assessed += [NO_FILES] if candidate.scan is None else []
     left_out = sorted(installed(ATTACKS).keys() - set(plan_.attacks))
     not_assessed += [f"what {' and '.join(left_out)} would find: installed, but not run"] if left_out else []
-    not_assessed += [why for attack in attacks if (why := lacking(attack, shown))]
+    not_assessed += [why for why in why_not if why]
     if pools is not None:
         not_assessed += [why for attack in attacks if (why := lacking_siblings(attack, pools))]
     return ReleaseFacts(

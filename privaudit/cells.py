@@ -94,13 +94,13 @@ def expose(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays
     release, world = read_release(inputs["release"]), context(arguments, attacker.name, "expose")
     if "analogue" in arguments:
         release = with_analogue(release, arguments["analogue"], world)
-    arm, feed = arguments.get("arm"), release.images
-    if arm is not None and isinstance(attacker, EngineBound):
-        settings, feed = attacker.engine_run(feed)
-        release = made(make_synthesizer(attacker.engine, dict(settings)), feed, world)
-    seen = attacker.expose(release, world)
-    if arm == "positive" and isinstance(attacker, EngineBound):
-        seen = attacker.told(seen, feed)
+    if "arm" in arguments and isinstance(attacker, EngineBound):
+        settings, feed = attacker.engine_run(release.images)
+        seen = attacker.expose(made(make_synthesizer(attacker.engine, dict(settings)), feed, world), world)
+        if arguments["arm"] == "positive":
+            seen = attacker.told(seen, feed)
+    else:
+        seen = attacker.expose(release, world)
     taken = sorted(name for name in seen.arrays if name.startswith(KEPT))
     if taken:
         raise InputError(f"The attack '{attacker.name}' may not name what is seen '{taken[0]}': the runner does.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,7 @@ def plan_shards(engine: Synthesizer, members: Images, *, seed: int, effort: Effo
         Task(
             f"{engine.name}: {shard.name}",
             _SHARD,
-            _arguments(engine, seed, effort, device)
-            | {"shard": {"name": shard.name, "count": shard.count, "arguments": dict(shard.arguments)}},
+            _arguments(engine, seed, effort, device) | {"shard": asdict(shard)},
             {"members": stored},
             _facts(engine, device),
         )

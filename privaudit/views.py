@@ -7,17 +7,12 @@ seen through the same views, so that a table of them and the answers are all tha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from privaudit.images import Images
 
 Views = NDArray[np.int64]
 """[views, 8], a view each: `other`, `top`, `left`, `bottom`, `right`, `down`, `across`, `mirrored`.
@@ -35,23 +30,33 @@ _LARGEST = 2**31
 def drawn(count: int, size: tuple[int, int], flip: bool, rng: np.random.Generator) -> Views:
     """So many views of images of this height and width: the image as it is, then random ones.
 
-    The box has a share of the area that is uniform in [0, 1] before it is cut at the edges (CutMix, Yun et al. 2019,
-    arXiv 1905.04899); moves are up to an eighth of the smaller side; half are mirrored where that is wanted.
+    Boxes are those of `random_box`, moves up to an eighth of the smaller side; half are mirrored where that is wanted.
     """
     shift = max(1, min(size) // 8)
     found = np.zeros((count, len(COLUMNS)), dtype=np.int64)
     for view in found[1:]:
-        side = float(np.sqrt(rng.uniform()))
-        centres = [rng.uniform(0, length) for length in size]
-        edges = [
-            (centre - side * length / 2, centre + side * length / 2)
-            for centre, length in zip(centres, size, strict=True)
-        ]
-        low = [max(0, round(start)) for start, _ in edges]
-        high = [min(length, round(end)) for (_, end), length in zip(edges, size, strict=True)]
+        box = random_box(size, rng)
         moves = rng.integers(-shift, shift + 1, 2)
-        view[:] = rng.integers(1, _LARGEST), *low, *high, *moves, rng.integers(0, 2) if flip else 0
+        view[:] = rng.integers(1, _LARGEST), *box, *moves, rng.integers(0, 2) if flip else 0
     return found
+
+
+def random_box(size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """Top, left, bottom and right (the ends left out) of a box in images of this height and width.
+
+    Its centre is anywhere, its share of the area uniform in [0, 1] before it is cut at the edges (CutMix, Yun et al.
+    2019, arXiv 1905.04899).
+    """
+    side = float(np.sqrt(rng.uniform()))
+    edges = [(rng.uniform(0, length), side * length / 2, length) for length in size]
+    top, left = (max(0, round(centre - half)) for centre, half, _ in edges)
+    bottom, right = (min(length, round(centre + half)) for centre, half, length in edges)
+    return top, left, bottom, right
+
+
+def soft_label_shape(images: int, views: Views | None, classes: int) -> tuple[int, ...]:
+    """(images, classes), or with views (images, views, classes)."""
+    return (images, classes) if views is None else (images, len(views), classes)
 
 
 def checked(views: NDArray[Any], shape: tuple[int, ...]) -> Views:
@@ -82,17 +87,3 @@ def checked(views: NDArray[Any], shape: tuple[int, ...]) -> Views:
     if found[0, 5:].any() or (bottom > top and right > left):
         raise InputError("The first view must be the image as it is: no box, not moved, not mirrored.")
     return found
-
-
-def seen(images: Images, rows: NDArray[np.int64], views: Views, device: str) -> Tensor:
-    """These rows, each through a view of its own ([len(rows), 8]), float32 [N, C, H, W] in [0, 1]."""
-    from privaudit.learning.augmentation import moved
-    from privaudit.learning.training import as_float
-
-    other, top, left, bottom, right, down, across, mirrored = np.array(views).T[:, :, None, None]
-    height, width, _ = images.size
-    inside_rows = (np.arange(height)[:, None] >= top) & (np.arange(height)[:, None] < bottom)
-    inside_columns = (np.arange(width) >= left) & (np.arange(width) < right)
-    partners = (rows + other[:, 0, 0]) % len(images)
-    pixels = np.where((inside_rows & inside_columns)[..., None], images.pixels[partners], images.pixels[rows])
-    return moved(as_float(pixels, device), down[:, 0, 0], across[:, 0, 0], mirrored[:, 0, 0] == 1)

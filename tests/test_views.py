@@ -16,9 +16,9 @@ from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Architecture, Network, Recipe, Training, logits, probabilities, trained
 from privaudit.learning.augmentation import augment
-from privaudit.learning.training import as_float
+from privaudit.learning.batches import as_float, seen
 from privaudit.release import Release, together, without_views
-from privaudit.views import Views, checked, drawn, seen
+from privaudit.views import Views, checked, drawn
 
 PLAIN = [0, 0, 0, 0, 0, 0, 0, 0]
 

@@ -18,7 +18,7 @@ from privaudit.attacks.copy_descriptor.descriptions import described
 from privaudit.calls import Call, compute
 from privaudit.errors import IncompleteError
 from privaudit.images import Images
-from privaudit.learning.training import as_float
+from privaudit.learning.batches import as_float
 from privaudit.similarity.perceptual import BACKBONES, load_backbone
 from privaudit.store import Arrays
 from privaudit.weights import stored_backbones

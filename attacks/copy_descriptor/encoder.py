@@ -23,9 +23,10 @@ from privaudit.attacks.copy_descriptor.descriptions import described
 from privaudit.calls import Call, compute, surroundings
 from privaudit.images import Images
 from privaudit.learning import Network, Precision, in_bfloat16
+from privaudit.learning.batches import as_float
 from privaudit.learning.contrastive import nt_xent
 from privaudit.learning.networks import Architecture
-from privaudit.learning.training import as_float, autocast, channel_moments, seeded
+from privaudit.learning.training import autocast, channel_moments, seeded
 from privaudit.store import Arrays
 
 VERSION = 2

@@ -26,8 +26,9 @@ from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Network, Recipe, logits
 from privaudit.learning.augmentation import augment
+from privaudit.learning.batches import as_float, batches
 from privaudit.learning.generator import Generator, random_latents
-from privaudit.learning.training import as_float, batches, new_network
+from privaudit.learning.training import new_network
 
 Parameters = Mapping[str, NDArray[Any]]
 """The shared model, as it is exchanged: all its parameters and buffers by name."""

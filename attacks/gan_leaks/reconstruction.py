@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from privaudit import seeds
 from privaudit.calls import Call, compute, surroundings
 from privaudit.images import Images
+from privaudit.learning.batches import as_float, batches
 from privaudit.learning.generator import LATENT, Generator, random_latents
-from privaudit.learning.training import as_float, batches, seeded
+from privaudit.learning.training import seeded
 from privaudit.store import Arrays
 
 VERSION = 1

@@ -10,8 +10,8 @@ from torch import Tensor
 from privaudit.attack import Progress, no_progress
 from privaudit.attacks.gan_leaks.reconstruction import on_sphere
 from privaudit.images import Images
+from privaudit.learning.batches import as_float
 from privaudit.learning.generator import Generator
-from privaudit.learning.training import as_float
 
 _RATE = 0.05
 _CHUNK_PIXELS = 2**18

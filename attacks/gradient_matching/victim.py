@@ -22,7 +22,7 @@ from privaudit.attacks.gradient_matching.sending import (
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Network
-from privaudit.learning.training import as_float
+from privaudit.learning.batches import as_float
 
 _NETWORK = "network "
 _GRADIENT = "gradient "

@@ -20,7 +20,8 @@ from privaudit.attacks.model_memorization.storage import Storage, stored_as
 from privaudit.attacks.model_memorization.transpose_code import code_length, codes, labels_of_codes
 from privaudit.errors import InputError
 from privaudit.images import Images
-from privaudit.learning.training import as_float, batches, channel_moments, seeded
+from privaudit.learning.batches import as_float, batches
+from privaudit.learning.training import channel_moments, seeded
 
 BATCH_SIZE = 128
 WIDTH, HIDDEN_LAYERS = 1024, 3

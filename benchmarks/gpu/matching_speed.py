@@ -5,6 +5,8 @@ python -m benchmarks.gpu.matching_speed
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from benchmarks.matching_speed import PARTS, measure
@@ -15,9 +17,8 @@ def main() -> None:
     if not torch.cuda.is_available():
         print("skipped: this machine has no CUDA device")
         return
-    found = {
-        str(batch): measure("cuda", PARTS["resnet20-32"], batch, rounds=7, steps=30) for batch in (100, 1000, 4000)
-    }
+    part = replace(PARTS["resnet20-32"], steps=30)
+    found = {str(batch): measure("cuda", replace(part, batch=batch)) for batch in (100, 1000, 4000)}
     path = write_result("gpu_matching_speed", found, seeds=0, command="python -m benchmarks.gpu.matching_speed")
     for batch, result in found.items():
         print(batch, result["image_steps_per_second"], result["ratios"])

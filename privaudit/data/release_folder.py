@@ -38,7 +38,7 @@ from privaudit.errors import InputError, suggestion
 from privaudit.images import Dataset, Images
 from privaudit.release import PrivacyClaim, Release
 from privaudit.released_statistics import checked
-from privaudit.views import MOST_VIEWS, Views
+from privaudit.views import COLUMNS, MOST_VIEWS, Views, soft_label_shape
 from privaudit.views import checked as checked_views
 
 MANIFEST = "release.json"
@@ -52,6 +52,7 @@ _ROW = re.compile(r"([0-9]{5})/([0-9]{9})\.png")
 _LOADED_ARTIFACTS = frozenset({"soft_labels", "statistics"})
 
 Whole = Annotated[int, Field(ge=-(2**31), le=2**31, strict=True)]
+View = Annotated[tuple[Whole, ...], Field(min_length=len(COLUMNS), max_length=len(COLUMNS))]
 ClassName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
 
 
@@ -83,7 +84,7 @@ class Manifest(BaseModel):
     class_names: tuple[ClassName, ...] = Field(min_length=1, max_length=MAX_CLASSES)
     images: int | None = Field(None, ge=1)
     artifacts: dict[str, str] = Field(default_factory=dict)
-    views: tuple[tuple[Whole, Whole, Whole, Whole, Whole, Whole, Whole, Whole], ...] = Field((), max_length=MOST_VIEWS)
+    views: tuple[View, ...] = Field((), max_length=MOST_VIEWS)
     claim: Claim | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
 
@@ -296,8 +297,8 @@ def _manifest_text(release: Release, class_names: Sequence[str]) -> bytes:
         raise InputError("A release without images cannot be written.")
     if int(release.images.labels.min()) < 0 or int(release.images.labels.max()) >= len(class_names):
         raise InputError(f"The labels of the release must be 0 to {len(class_names) - 1}, one class name each.")
-    views = () if release.views is None else (len(release.views),)
-    if release.soft_labels is not None and release.soft_labels.shape != (len(release.images), *views, len(class_names)):
+    wanted = soft_label_shape(len(release.images), release.views, len(class_names))
+    if release.soft_labels is not None and release.soft_labels.shape != wanted:
         raise InputError(f"Soft labels need one row per image and one column per class ({len(class_names)}).")
     content: dict[str, Any] = {
         "format": "privaudit release",

@@ -14,8 +14,9 @@ from privaudit import seeds
 from privaudit.calls import Call, compute, surroundings
 from privaudit.images import Images
 from privaudit.learning.augmentation import differentiable_augmentation
+from privaudit.learning.batches import as_float
 from privaudit.learning.generator import Discriminator, Generator, random_latents
-from privaudit.learning.training import as_float, seeded
+from privaudit.learning.training import seeded
 from privaudit.store import Arrays
 
 VERSION = 1

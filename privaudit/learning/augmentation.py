@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from privaudit.views import random_box
+
 
 def augment(images: Tensor, shift: int, flip: bool, rng: np.random.Generator) -> Tensor:
     """Each image [N, C, H, W] moved by up to `shift` pixels in both directions (zeros come in), half of them mirrored.
@@ -47,19 +49,14 @@ def moved(
 
 def with_boxes(images: Tensor, targets: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """CutMix (Yun et al. 2019, arXiv 1905.04899): a box of each image shows another image of the batch, and its target
-    [N, classes] the other's in the same proportion. One box for the batch, its share of the area uniform in [0, 1]
-    before it is cut at the edge.
+    [N, classes] the other's in the same proportion. One `random_box` for the batch.
     """
     _, _, height, width = images.shape
     partner = torch.from_numpy(rng.permutation(len(images))).to(images.device)
-    side = float(np.sqrt(rng.uniform()))
-    box = []
-    for length in (height, width):
-        half, centre = side * length / 2, rng.uniform(0, length)
-        box.append(slice(max(0, round(centre - half)), min(length, round(centre + half))))
+    top, left, bottom, right = random_box((height, width), rng)
     mixed = images.clone()
-    mixed[:, :, box[0], box[1]] = images[partner][:, :, box[0], box[1]]
-    share = (box[0].stop - box[0].start) * (box[1].stop - box[1].start) / (height * width)
+    mixed[:, :, top:bottom, left:right] = images[partner][:, :, top:bottom, left:right]
+    share = (bottom - top) * (right - left) / (height * width)
     return mixed, (1 - share) * targets + share * targets[partner]
 
 

@@ -150,6 +150,12 @@ class Network(nn.Module):
             save_file(tensors, partial, metadata={_METADATA: self.architecture.model_dump_json()})
 
 
+def last_linear(network: nn.Module) -> nn.Linear | None:
+    """The linear layer that is defined last: in a classifier, the one that gives the logits."""
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    return linear[-1] if linear else None
+
+
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file. Raises InputError where it is none."""
     from safetensors import SafetensorError, safe_open

@@ -7,28 +7,29 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from privaudit.errors import InputError
 from privaudit.images import Images
-from privaudit.learning.networks import Network
-from privaudit.learning.training import as_float
-from privaudit.views import Views, seen
+from privaudit.learning.batches import as_float, seen
+from privaudit.learning.networks import Network, last_linear
+from privaudit.views import Views
 
 _CHUNK_PIXELS = 2**20
 
 
-def _chunks(images: Images, device: str) -> Iterator[Tensor]:
+def _chunks(images: Images) -> Iterator[slice]:
     size = max(1, _CHUNK_PIXELS // (images.size[0] * images.size[1]))
     for start in range(0, len(images), size):
-        yield as_float(images.pixels[start : start + size], device)
+        yield slice(start, min(start + size, len(images)))
 
 
 def logits(network: Network, images: Images, device: str = "cpu") -> NDArray[np.float32]:
     """Logits [N, classes] in evaluation mode, float32."""
     network.to(device).eval()
     with torch.inference_mode():
-        return np.concatenate([network(chunk).float().cpu().numpy() for chunk in _chunks(images, device)])
+        parts = [network(as_float(images.pixels[rows], device)).float().cpu().numpy() for rows in _chunks(images)]
+    return np.concatenate(parts)
 
 
 def probabilities(
@@ -41,13 +42,12 @@ def probabilities(
         return _softmax(logits(network, images, device), temperature)
     network.to(device).eval()
     found = np.empty((len(images), len(views), network.architecture.classes), dtype=np.float32)
-    size = max(1, _CHUNK_PIXELS // (images.size[0] * images.size[1]))
     with torch.inference_mode():
-        for start in range(0, len(images), size):
-            rows = np.arange(start, min(start + size, len(images)))
+        for chunk in _chunks(images):
+            rows = np.arange(chunk.start, chunk.stop)
             for number, view in enumerate(views):
                 through = seen(images, rows, np.broadcast_to(view, (len(rows), len(view))), device)
-                found[rows, number] = network(through).float().cpu().numpy()
+                found[chunk, number] = network(through).float().cpu().numpy()
     return _softmax(found, temperature)
 
 
@@ -63,11 +63,11 @@ def accuracy(network: Network, images: Images, device: str = "cpu") -> float:
 
 def features(network: Network, images: Images, device: str = "cpu") -> NDArray[np.float32]:
     """What the last linear layer receives, [N, features], float32."""
-    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
-    if not linear:
+    linear = last_linear(network)
+    if linear is None:
         raise InputError(f"The network '{network.architecture.name}' ends in no linear layer, so it has no features.")
     kept: list[Tensor] = []
-    handle = linear[-1].register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0].float().cpu()))
+    handle = linear.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0].float().cpu()))
     try:
         logits(network, images, device)
     finally:

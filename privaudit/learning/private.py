@@ -17,8 +17,9 @@ from privaudit.attack import Progress, no_progress
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning.augmentation import augment
+from privaudit.learning.batches import as_float
 from privaudit.learning.networks import Architecture, Network
-from privaudit.learning.training import as_float, seeded
+from privaudit.learning.training import seeded
 
 TOO_LONG = 100.0
 """How many times as long as an image's may be what a canary contributes, so that it has to be cut."""

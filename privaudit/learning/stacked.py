@@ -12,13 +12,11 @@ from torch.nn import functional
 from privaudit import seeds
 from privaudit.attack import Progress, no_progress
 from privaudit.errors import InputError
+from privaudit.learning.batches import batches, check_soft_labels, drawn_batch
 from privaudit.learning.networks import Network
 from privaudit.learning.recipe import Training
 from privaudit.learning.training import (
     autocast,
-    batches,
-    check_soft_labels,
-    drawn_batch,
     new_network,
     optimizer_of,
     set_learning_rate,
@@ -38,7 +36,7 @@ def train_together(
     """
     recipe, steps = trainings[0].recipe, steps_per_epoch(trainings[0].recipe, len(trainings[0].images))
     for one in trainings:
-        check_soft_labels(one.soft_labels, one.views, len(one.images), one.classes)
+        check_soft_labels(one)
     networks = [new_network(recipe, one.images, one.classes, one.seed).to(device).train() for one in trainings]
     parameters, buffers = stack_module_state(networks)
     model = networks[0]
@@ -56,10 +54,7 @@ def train_together(
         orders = (batches(len(one.images), recipe.batch_size, rng) for one, rng in zip(trainings, drawn, strict=True))
         for number, rows in enumerate(zip(*orders, strict=True)):
             set_learning_rate(optimizer, recipe, (epoch * steps + number) / (recipe.epochs * steps))
-            parts = [
-                drawn_batch(recipe, one.images, one.targets, one.views, one.classes, mine, device, rng)
-                for one, mine, rng in zip(trainings, rows, drawn, strict=True)
-            ]
+            parts = [drawn_batch(one, mine, device, rng) for one, mine, rng in zip(trainings, rows, drawn, strict=True)]
             images, targets = (torch.stack(part) for part in zip(*parts, strict=True))
             with autocast(device, bfloat16):
                 logits = together(parameters, buffers, images)

@@ -19,11 +19,11 @@ from privaudit import seeds
 from privaudit.attack import Progress, no_progress
 from privaudit.errors import InputError
 from privaudit.images import Images
-from privaudit.learning.augmentation import augment, with_boxes
+from privaudit.learning.batches import batches, check_soft_labels, drawn_batch
 from privaudit.learning.checkpoint import Checkpoint
 from privaudit.learning.networks import SIDES, Architecture, Network
-from privaudit.learning.recipe import Recipe
-from privaudit.views import Views, seen
+from privaudit.learning.recipe import Recipe, Training
+from privaudit.views import Views
 
 _WARMUP = 0.05
 
@@ -105,7 +105,8 @@ def train(
     Raises InputError for too few images or labels out of range.
     """
     architecture_of(recipe, images, classes)
-    check_soft_labels(soft_labels, views, len(images), classes)
+    asked = Training(recipe, images, classes, seed, soft_labels, views)
+    check_soft_labels(asked)
     found = new_network(recipe, images, classes, seed) if network is None else network
     found.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     averaged = None
@@ -115,13 +116,12 @@ def train(
     optimizer = optimizer_of(recipe, found.parameters())
     state = Checkpoint(checkpoint, found, averaged, optimizer)
     steps = steps_per_epoch(recipe, len(images))
-    targets = images.labels if soft_labels is None else soft_labels
     for epoch in range(state.load(), recipe.epochs):
         with seeded(_torch_seed(seed, "epoch", epoch), device):
             rng = seeds.generator(seed, "training", "batches", epoch)
             for number, rows in enumerate(batches(len(images), recipe.batch_size, rng)):
                 set_learning_rate(optimizer, recipe, (epoch * steps + number) / (recipe.epochs * steps))
-                batch, wanted = drawn_batch(recipe, images, targets, views, classes, rows, device, rng)
+                batch, wanted = drawn_batch(asked, rows, device, rng)
                 with autocast(device, bfloat16):
                     logits = found(batch)
                 loss = functional.cross_entropy(logits.float(), wanted, label_smoothing=recipe.label_smoothing)
@@ -143,62 +143,6 @@ def train(
         found.load_state_dict(averaged.module.state_dict())
     state.remove()
     return found.cpu().eval()
-
-
-def drawn_batch(
-    recipe: Recipe,
-    images: Images,
-    targets: NDArray[np.int64] | NDArray[np.float32],
-    views: Views | None,
-    classes: int,
-    rows: NDArray[np.int64],
-    device: str,
-    rng: np.random.Generator,
-) -> tuple[Tensor, Tensor]:
-    """These rows as one step sees them: images [N, C, H, W] in [0, 1], changed at random, and what is to be learned,
-    labels [N] or probabilities [N, classes].
-    """
-    if views is not None:
-        chosen = rng.integers(len(views), size=len(rows))
-        return seen(images, rows, views[chosen], device), torch.from_numpy(targets[rows, chosen]).to(device)
-    batch = augment(as_float(images.pixels[rows], device), recipe.crop, recipe.flip, rng)
-    wanted = torch.from_numpy(targets[rows]).to(device)
-    if recipe.cutmix:
-        if wanted.ndim == 1:
-            wanted = functional.one_hot(wanted, classes).float()
-        batch, wanted = with_boxes(batch, wanted, rng)
-    return batch, wanted
-
-
-def check_soft_labels(soft_labels: NDArray[np.float32] | None, views: Views | None, images: int, classes: int) -> None:
-    """Raises InputError where soft labels are not float32 [images, classes], with views [images, views, classes]."""
-    if soft_labels is None:
-        if views is not None:
-            raise InputError("There are views, but no soft labels for them.")
-        return
-    shape = (images, classes) if views is None else (images, len(views), classes)
-    if soft_labels.shape != shape or soft_labels.dtype != np.float32:
-        raise InputError(
-            f"Soft labels must be float32 {list(shape)}; found {soft_labels.dtype} {list(soft_labels.shape)}."
-        )
-
-
-def batches(count: int, size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Rows of one pass in random order, `size` at a time. A last single row joins the batch before it, for BatchNorm
-    cannot be trained on one.
-    """
-    order = rng.permutation(count)
-    starts = list(range(0, count, size))
-    if count % size == 1 and len(starts) > 1:
-        starts.pop()
-    for start, end in zip(starts, [*starts[1:], count], strict=True):
-        yield order[start:end]
-
-
-def as_float(pixels: NDArray[np.uint8], device: str) -> Tensor:
-    """uint8 NHWC to float32 NCHW in [0, 1] on the device, channels last in memory."""
-    whole = np.require(pixels, requirements=["C", "W"])  # a read-only memory map is copied, for torch warns of it
-    return torch.from_numpy(whole).to(device).permute(0, 3, 1, 2).float().div_(255)
 
 
 def learning_rate(recipe: Recipe, share: float) -> float:

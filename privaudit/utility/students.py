@@ -15,6 +15,7 @@ from privaudit.images import Images
 from privaudit.learning import Network, Recipe, Training, logits
 from privaudit.release import Release
 from privaudit.utility.recipes import as_many_steps
+from privaudit.views import soft_label_shape
 
 _BLOCK_BYTES = 2**26
 _SOFT_SUM = 0.01
@@ -63,13 +64,11 @@ def plan(release: Release, members: Images, classes: int, recipe: Recipe, count:
 
 
 def check_soft_labels(release: Release, classes: int) -> None:
-    """Raise InputError unless the soft labels, where there are any, are probabilities [N, classes], or with views
-    [N, views, classes].
-    """
-    soft, views = release.soft_labels, () if release.views is None else (len(release.views),)
+    """Raise InputError unless the soft labels, where there are any, are probabilities of `soft_label_shape`."""
+    soft = release.soft_labels
     if soft is None:
         return
-    wanted = (len(release.images), *views, classes)
+    wanted = soft_label_shape(len(release.images), release.views, classes)
     if soft.shape != wanted:
         raise InputError(f"Soft labels must be {list(wanted)}; found {list(soft.shape)}.")
     if not np.isfinite(soft).all() or soft.min() < 0 or np.abs(soft.sum(-1, dtype=np.float64) - 1).max() > _SOFT_SUM:

@@ -184,7 +184,8 @@ class BNMatching(Settings):
             *(self.statistics_weight, self.first_layer, self.label_weight, self.smoothness),
             *(self.features_weight, self.competition),
         )
-        mean, std = (part.to(device)[:, None, None] for part in (teachers[0].mean, teachers[0].std))
+        teachers = [teacher.to(device) for teacher in teachers]
+        mean, std = (part[:, None, None] for part in (teachers[0].mean, teachers[0].std))
         if rival is not None:
             rival = rival.to(device).eval().requires_grad_(False)
         objectives = []
@@ -243,12 +244,12 @@ class BNMatching(Settings):
 
     def _teachers(self, members: Images, context: Context) -> list[Network]:
         classes = int(members.labels.max()) + 1
-        own = [int(seeds.generator(context.seed, "teacher", number).integers(2**31)) for number in self._further()]
+        own = [
+            int(seeds.generator(context.seed, "teacher", number).integers(2**31))
+            for number in range(1, len(self._recipes()))
+        ]
         trainings = zip(self._recipes(), [context.seed, *own], strict=True)
         return trained([Training(recipe, members, classes, seed) for recipe, seed in trainings], context.device)
-
-    def _further(self) -> range:
-        return range(1, 1 + len(self.more_teachers))
 
     def _wanted(self, members: Images) -> dict[int, int]:
         return {

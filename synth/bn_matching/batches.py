@@ -14,7 +14,7 @@ def single_class(wanted: Mapping[int, int], batch_size: int) -> Sequence[Shard]:
     """Batches of one class each, nearly equal within a class."""
     found = []
     for label, count in wanted.items():
-        sizes = parts(count, -(-count // batch_size))
+        sizes = _parts(count, -(-count // batch_size))
         for part, (size, before) in enumerate(zip(sizes, np.cumsum([0, *sizes]).tolist(), strict=False)):
             found.append(_shard(f"class {label} part {part}", {label: size}, {label: before}))
     return found
@@ -41,7 +41,7 @@ def _shard(name: str, counts: Mapping[int, int], before: Mapping[int, int]) -> S
     return Shard(name, sum(counts.values()), arguments)
 
 
-def parts(count: int, number: int) -> list[int]:
+def _parts(count: int, number: int) -> list[int]:
     """A count cut into so many nearly equal parts."""
     edges = [round(place * count / number) for place in range(number + 1)]
     return [end - start for start, end in pairwise(edges)]
@@ -52,7 +52,7 @@ def _mixed_runs(wanted: Mapping[int, int], batch_size: int) -> list[dict[int, in
     labels = np.concatenate([np.full(count, label) for label, count in wanted.items()])
     places = np.concatenate([(np.arange(count) + 0.5) / count for count in wanted.values()])
     dealt = labels[np.lexsort((labels, places))]
-    ends = np.cumsum(parts(len(dealt), -(-len(dealt) // batch_size)))
+    ends = np.cumsum(_parts(len(dealt), -(-len(dealt) // batch_size)))
     return [
         {int(label): int((batch == label).sum()) for label in np.unique(batch)} for batch in np.split(dealt, ends[:-1])
     ]

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from privaudit.images import Images
 from privaudit.learning import Network
-from privaudit.learning.training import as_float
+from privaudit.learning.batches import as_float
 
 _ROWS = 256
 

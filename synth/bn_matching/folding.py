@@ -18,6 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from privaudit.errors import InputError
 from privaudit.learning import Network
+from privaudit.learning.networks import last_linear
 from privaudit.synth.bn_matching.moments import Kernels, Moments
 
 _SMALLEST_FACTOR = {torch.float32: 1e-4, torch.bfloat16: 2**-5}
@@ -92,13 +93,13 @@ class MatchedNetwork:
         return logits, mean * self._factor + self._offset, (square - mean * mean) * self._factor**2
 
     def _watch_last_linear(self) -> None:
-        linear = [module for module in self._graph.modules() if isinstance(module, nn.Linear)]
+        linear = last_linear(self._graph)
 
         def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             self.features = inputs[0].float()
 
-        for module in linear[-1:]:
-            module.register_forward_pre_hook(keep)
+        if linear is not None:
+            linear.register_forward_pre_hook(keep)
 
     def _rewrite(
         self, graph: fx.GraphModule, norms: dict[str, nn.BatchNorm2d]

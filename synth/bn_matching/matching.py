@@ -105,7 +105,7 @@ class Objective:
         rival: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.network, self.batch, self.weights, self.average, self.rival = network, batch, weights, average, rival
-        self._before: Law | None = None
+        self._kept: Law | None = None
         count = len(network.layers)
         of_layer = torch.ones(count, device=network.layer_of.device)
         of_layer[0] = weights.first_layer
@@ -114,22 +114,23 @@ class Objective:
     def statistics_distance(self, mean: Tensor, variance: Tensor) -> Tensor:
         """Distance of the groups' laws and of the whole batch's law, weighed."""
         batch, total = self.batch, mean.new_zeros(())
-        if self.average:
-            mean, variance = self._averaged(Law(mean, variance))
+        found = self._averaged(Law(mean, variance)) if self.average else Law(mean, variance)
         if batch.of_groups is not None:
-            total = total + (1 - batch.pooled_weight) * distance(Law(mean, variance), batch.of_groups, self.membership)
+            total = total + (1 - batch.pooled_weight) * distance(found, batch.of_groups, self.membership)
         if batch.pooled is not None:
-            whole = Law(mean, variance).mixed()
-            total = total + batch.pooled_weight * distance(whole, batch.pooled, self.membership)
+            total = total + batch.pooled_weight * distance(found.mixed(), batch.pooled, self.membership)
         return total
 
-    def _averaged(self, found: Law) -> tuple[Tensor, Tensor]:
-        before, parts = self._before or found, []
-        for now, then in ((found.mean, before.mean), (found.variance, before.variance)):
-            kept = torch.lerp(now, then, self.average).detach()
-            parts.append(now + (kept - now).detach())
-        self._before = Law(parts[0].detach(), parts[1].detach())
-        return parts[0], parts[1]
+    def _averaged(self, now: Law) -> Law:
+        before = self._kept or now
+        self._kept = Law(
+            torch.lerp(now.mean, before.mean, self.average).detach(),
+            torch.lerp(now.variance, before.variance, self.average).detach(),
+        )
+        return Law(
+            now.mean + (self._kept.mean - now.mean).detach(),
+            now.variance + (self._kept.variance - now.variance).detach(),
+        )
 
     def __call__(self, images: Tensor) -> Tensor:
         """The loss of standardised images [N, C, H, W]."""

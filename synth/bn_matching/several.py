@@ -26,11 +26,11 @@ def mean_answers(
 
 
 def restandardised(loss: Callable[[Tensor], Tensor], given: Network, own: Network) -> Callable[[Tensor], Tensor]:
-    """A loss of images standardised for `own`, as one of images standardised for `given`."""
+    """A loss of images standardised for `own`, as one of images standardised for `given`; all on one device."""
     if torch.equal(own.mean, given.mean) and torch.equal(own.std, given.std):
         return loss
     plain, mean, std = in_pixels(given), _column(own.mean), _column(own.std)
-    return lambda images: loss((plain(images) - mean.to(images.device)) / std.to(images.device))
+    return lambda images: loss((plain(images) - mean) / std)
 
 
 def of_standardised(network: Network, given: Network) -> Callable[[Tensor], Tensor]:
@@ -42,7 +42,7 @@ def of_standardised(network: Network, given: Network) -> Callable[[Tensor], Tens
 def in_pixels(given: Network) -> Callable[[Tensor], Tensor]:
     """From images standardised for a network to pixels in [0, 1]."""
     mean, std = _column(given.mean), _column(given.std)
-    return lambda images: images * std.to(images.device) + mean.to(images.device)
+    return lambda images: images * std + mean
 
 
 def _column(part: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from privaudit.calls import Call, compute
 from privaudit.images import Images
 from privaudit.learning import Network
-from privaudit.learning.training import as_float
+from privaudit.learning.batches import as_float
 from privaudit.store import Arrays
 from privaudit.synth.bn_matching.folding import batch_norms
 

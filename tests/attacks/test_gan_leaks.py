@@ -20,8 +20,8 @@ from privaudit.attacks.gan_leaks.search import made_images, reconstruction_error
 from privaudit.data.loading import load
 from privaudit.errors import InputError
 from privaudit.images import Images, concatenate
+from privaudit.learning.batches import as_float
 from privaudit.learning.generator import LATENT, Generator, random_latents
-from privaudit.learning.training import as_float
 from privaudit.release import Release
 
 

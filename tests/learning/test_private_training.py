@@ -14,8 +14,9 @@ from privaudit.data.loading import load
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Architecture, Network, accuracy
+from privaudit.learning.batches import as_float
 from privaudit.learning.private import PrivateTraining, train_privately
-from privaudit.learning.training import as_float, seeded
+from privaudit.learning.training import seeded
 
 SMALL = Architecture(name="mlp", channels=1, classes=3, side=8)
 START = 11

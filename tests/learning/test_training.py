@@ -21,7 +21,8 @@ from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Network, Recipe, accuracy, train
 from privaudit.learning import checkpoint as checkpoint_module
-from privaudit.learning.training import batches, channel_moments, learning_rate, new_network, optimizer_of
+from privaudit.learning.batches import batches
+from privaudit.learning.training import channel_moments, learning_rate, new_network, optimizer_of
 
 QUICK = Recipe(epochs=3, batch_size=16, learning_rate=0.02, crop=1, flip=True, precision="float32")
 RECIPES = {

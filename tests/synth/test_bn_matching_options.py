@@ -18,7 +18,7 @@ from privaudit.attack import Context
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Recipe, features, logits
-from privaudit.learning.training import as_float
+from privaudit.learning.batches import as_float
 from privaudit.release import Release
 from privaudit.store import Store
 from privaudit.synth.bn_matching import BNMatching
@@ -39,7 +39,7 @@ def context(*names: str, **changes: Any) -> Context:
     return replace(Context(seeds.generator(0, *names)), **changes)
 
 
-def made(engine: BNMatching, members: Images, folder: Path, seed: int = 0, workers: int = 0) -> Release:
+def made(engine: BNMatching, members: Images, folder: Path, seed: int = 0, **others: Any) -> Release:
     return synthesize(
         engine,
         members,
@@ -47,8 +47,8 @@ def made(engine: BNMatching, members: Images, folder: Path, seed: int = 0, worke
         seed=seed,
         effort="quick",
         device="cpu",
-        workers=workers,
         announce=lambda what, done, total: None,
+        **{"workers": 0, **others},
     )
 
 
@@ -272,17 +272,7 @@ def test_views_are_published_with_their_soft_labels(tmp_path: Path) -> None:
 
 def test_classes_without_members_have_columns_in_the_soft_labels_of_views(tmp_path: Path) -> None:
     engine = SMALL.model_copy(update={"soft_labels": True, "views": 3})
-    release = synthesize(
-        engine,
-        images(24),
-        Store(tmp_path),
-        seed=0,
-        effort="quick",
-        device="cpu",
-        workers=0,
-        announce=lambda what, done, total: None,
-        classes=6,
-    )
+    release = made(engine, images(24), tmp_path, classes=6)
     assert release.soft_labels is not None
     assert release.soft_labels.shape == (8, 3, 6)
     assert not release.soft_labels[..., 4:].any()

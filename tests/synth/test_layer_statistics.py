@@ -7,7 +7,7 @@ import pytest
 import torch
 from matching_examples import images, inputs_of_norms, network
 
-from privaudit.learning.training import as_float
+from privaudit.learning.batches import as_float
 from privaudit.synth.bn_matching import statistics
 from privaudit.synth.bn_matching.folding import batch_norms
 from privaudit.synth.bn_matching.statistics import Law, collect

@@ -18,7 +18,8 @@ from privaudit.attack import Context
 from privaudit.errors import InputError
 from privaudit.images import Images, concatenate
 from privaudit.learning import Architecture, Network
-from privaudit.learning.training import as_float, seeded
+from privaudit.learning.batches import as_float
+from privaudit.learning.training import seeded
 from privaudit.plugins import make_synthesizer
 from privaudit.synth.bn_matching.embedding import Embedding, exact_sums, noisy_sums
 from privaudit.synth.bn_matching.private import DPBNMatching
