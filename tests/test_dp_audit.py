@@ -17,8 +17,9 @@ from privaudit.attack import Context, Effort
 from privaudit.dp_audit import DPAudit, StageFound, audit, judged, observed
 from privaudit.errors import InputError
 from privaudit.images import Images
+from privaudit.learning.gradient_canaries import GradientCanaries
 from privaudit.learning.networks import GROUPNORM, Architecture
-from privaudit.learning.private import GradientCanaries, PrivateTraining, train_privately
+from privaudit.learning.private import PrivateTraining, train_privately
 from privaudit.private_engine import PrivateStage
 from privaudit.statistics.epsilon import gaussian_noise
 from privaudit.statistics.tradeoff import CanaryTest, PrivacyCurve, canary_test, gaussian_epsilon
@@ -122,7 +123,7 @@ def test_canaries_go_through_the_optimizer_like_images() -> None:
     inside, shape = np.arange(50) < 30, Architecture(name=GROUPNORM, channels=1, classes=2, side=8)
     sometimes = GaussianSteps(0.0, 0.25, 80)
     asked = PrivateTraining(sometimes, clip=0.5, divisor=4.0, learning_rate=0.2)
-    canaries = GradientCanaries(inside, sometimes, asked, "cpu")
+    canaries = GradientCanaries(inside, sometimes, asked.clip, asked.divisor, "cpu")
     train_privately(shape, asked, members(), start=1, randomness=2, canaries=canaries)
     assert np.allclose(canaries.sums[~inside], 0)
     np.testing.assert_allclose(canaries.sums, np.rint(canaries.sums), atol=1e-3)
@@ -133,7 +134,7 @@ def test_canaries_move_nothing_else() -> None:
     inside, shape = np.arange(50) < 30, Architecture(name=GROUPNORM, channels=1, classes=2, side=8)
     always = GaussianSteps(0.0, 1.0, 5)
     asked = PrivateTraining(always, clip=0.5, divisor=4.0, learning_rate=0.2)
-    canaries = GradientCanaries(inside, always, asked, "cpu")
+    canaries = GradientCanaries(inside, always, asked.clip, asked.divisor, "cpu")
     with_them = train_privately(shape, asked, members(), start=1, randomness=2, canaries=canaries)
     without = train_privately(shape, asked, members(), start=1, randomness=2)
     for mine, theirs in zip(with_them.parameters(), without.parameters(), strict=True):
@@ -191,7 +192,7 @@ def test_the_noise_on_a_canary_is_that_of_the_claim() -> None:
     claimed = stages()["teacher"].claimed
     inside, shape = np.arange(600) < 300, Architecture(name=GROUPNORM, channels=1, classes=2, side=8)
     asked = PrivateTraining(claimed, 1.0, 3.0, 2.0)
-    canaries = GradientCanaries(inside, claimed, asked, "cpu")
+    canaries = GradientCanaries(inside, claimed, asked.clip, asked.divisor, "cpu")
     train_privately(shape, asked, members(), start=1, randomness=2, canaries=canaries)
     assert canaries.sums[~inside].std() == pytest.approx(claimed.noise_multiplier * 10**0.5, rel=0.15)
     assert canaries.sums[inside].mean() - canaries.sums[~inside].mean() == pytest.approx(10, abs=1.5)

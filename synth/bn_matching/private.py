@@ -33,7 +33,7 @@ from privaudit.synth.bn_matching.matching import Descent, descend, total_variati
 from privaudit.synth.bn_matching.moves import Moves
 from privaudit.synthesizer import Shard
 
-VERSION = 1
+VERSION = 2
 STEPS: dict[Effort, int] = {"quick": 250, "standard": 1000, "thorough": 4000}
 TEACHER_STEPS: dict[Effort, int] = {"quick": 150, "standard": 500, "thorough": 2000}
 _TASK = "privaudit.synth.bn_matching.private_fit:fit_task"

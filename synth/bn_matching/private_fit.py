@@ -16,8 +16,9 @@ from privaudit.calls import surroundings
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Architecture, Network
+from privaudit.learning.gradient_canaries import TOO_LONG, GradientCanaries
 from privaudit.learning.networks import GROUPNORM, SIDES
-from privaudit.learning.private import TOO_LONG, GradientCanaries, PrivateTraining, train_privately
+from privaudit.learning.private import PrivateTraining, train_privately
 from privaudit.learning.training import seeded
 from privaudit.store import Arrays
 from privaudit.synth.bn_matching.embedding import Embedding, contributions, cut, exact_sums, noisy_sums
@@ -71,7 +72,7 @@ def teacher_scores(
 ) -> NDArray[np.float64]:
     """What gradients leave in the steps of the teacher's training, float64 [canaries]."""
     start, randomness = (int(value) for value in rng.integers(2**62, size=2))
-    canaries = GradientCanaries(inside, claimed, asked, device)
+    canaries = GradientCanaries(inside, claimed, asked.clip, asked.divisor, device)
     train_privately(
         _architecture(images, classes),
         asked,

@@ -1,0 +1,139 @@
+"""The steps of a training with differential privacy: DP-SGD (Abadi et al. 2016, arXiv 1607.00133), by Opacus."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from privaudit.accounting import GaussianSteps
+from privaudit.attack import Progress, no_progress
+from privaudit.errors import InputError
+from privaudit.learning.checkpoint import Checkpoint
+from privaudit.learning.gradient_canaries import GradientCanaries
+
+Gradients = Callable[[nn.Module, NDArray[np.int64], np.random.Generator], None]
+"""Leaves the gradient of each of these rows in `grad_sample` of the module's parameters."""
+
+
+@dataclass(frozen=True)
+class PrivateSteps:
+    """In each step every image takes part by a coin of its own, its gradient is cut to a norm, the sum gets noise, and
+    is divided by a number that does not depend on the images.
+
+    clip: largest norm of a gradient. divisor: about the expected number of images in a step, and public.
+    """
+
+    steps: GaussianSteps
+    clip: float
+    divisor: float
+
+
+def check_private(network: nn.Module) -> None:
+    """Raises InputError where a layer mixes the images of a batch, so that no gradient is that of one image."""
+    mixing = [name for name, module in network.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    if mixing:
+        raise InputError(
+            f"A network with BatchNorm ({mixing[0]}) cannot be trained with differential privacy: each image moves the "
+            "gradients of all others. Choose convnet-groupnorm, lenet or mlp."
+        )
+
+
+def take_private_steps(
+    network: nn.Module,
+    asked: PrivateSteps,
+    count: int,
+    gradients: Gradients,
+    *,
+    optimizer: torch.optim.Optimizer,
+    learning_rate: Callable[[float], float],
+    randomness: int,
+    at_once: int | None = None,
+    averaged: AveragedModel | None = None,
+    progress: Progress = no_progress,
+    canaries: GradientCanaries | None = None,
+    checkpoint: Path | None = None,
+) -> None:
+    """Take all steps: `network`, which is in training mode on its device, and its average are changed.
+
+    count: images. optimizer: of the network's parameters; what it is given are noisy means. learning_rate: by the share
+    of the steps that are done. randomness: seed of coins and noise: whoever knows it can take the noise away again.
+    at_once: images whose gradients are held in memory together; None: all of a step. canaries: mixed into every step,
+    for an audit. checkpoint: a file with which a killed training goes on: the steps it lost are taken again with the
+    same coins and the same noise, for it holds the randomness too. Raises InputError for networks with BatchNorm.
+    """
+    from opacus import GradSampleModule
+    from opacus.optimizers import DPOptimizer
+
+    check_private(network)
+    own = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    noise = torch.Generator(device=own[0].device)
+    if canaries is not None:
+        optimizer.add_param_group({"params": [canaries.parameter]})
+    with _quiet_hooks():
+        wrapped = GradSampleModule(network, loss_reduction="sum")
+        private = DPOptimizer(
+            optimizer,
+            noise_multiplier=asked.steps.noise_multiplier,
+            max_grad_norm=asked.clip,
+            expected_batch_size=asked.divisor,
+            generator=noise,
+        )
+        state = Checkpoint(checkpoint, network, averaged, optimizer, {"randomness": randomness})
+        for step in range(state.load(), asked.steps.steps):
+            rng = np.random.default_rng([state.kept["randomness"], step])
+            noise.manual_seed(int(rng.integers(2**62)))
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step / asked.steps.steps)
+            coins = rng.random(count + (len(canaries.rows) if canaries else 0)) < asked.steps.sampling_rate
+            rows = np.flatnonzero(coins[:count])
+            private.zero_grad(set_to_none=True)
+            parts = np.split(rows, range(at_once, len(rows), at_once)) if at_once else [rows]
+            for part in parts[:-1]:
+                _leave(gradients, wrapped, part, rng)
+                if canaries is not None:
+                    canaries.stand_by(len(part))
+                private.signal_skip_step()
+                private.step()
+                private.zero_grad(set_to_none=True)
+            _leave(gradients, wrapped, parts[-1], rng)
+            if canaries is not None:
+                canaries.join(own, canaries.rows[coins[count:]])
+            private.step()
+            if canaries is not None:
+                canaries.look()
+            if averaged is not None:
+                averaged.update_parameters(network)
+            state.save(step + 1)
+            progress("training with noise", (step + 1) / asked.steps.steps)
+        wrapped.remove_hooks()
+        state.remove()
+    for parameter in own:
+        parameter.grad = None
+        for name in ("grad_sample", "summed_grad"):
+            if hasattr(parameter, name):
+                delattr(parameter, name)
+
+
+def _leave(gradients: Gradients, wrapped: nn.Module, rows: NDArray[np.int64], rng: np.random.Generator) -> None:
+    if len(rows):
+        gradients(wrapped, rows, rng)
+        return
+    for parameter in wrapped.parameters():  # no coin fell on any image: then noise alone
+        parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _quiet_hooks() -> Iterator[None]:
+    """Without torch's warning that the first layer's inputs need no gradient: nobody asks for one."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Full backward hook is firing", category=UserWarning)
+        yield
