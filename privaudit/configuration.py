@@ -211,6 +211,8 @@ def _placed_candidate(one: CandidateSource, folder: Path) -> CandidateSource:
     }
     if one.teacher is not None:
         update["teacher"] = one.teacher.model_copy(update={"file": str(folder / one.teacher.file)})
+    if isinstance(public := one.settings.get("public"), str):
+        update["settings"] = one.settings | {"public": _placed(public, folder)}
     return one.model_copy(update=update)
 
 

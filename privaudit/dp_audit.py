@@ -28,7 +28,7 @@ from privaudit.plugins import make_synthesizer
 from privaudit.private_engine import PrivateEngine, PrivateStage
 from privaudit.statistics.tradeoff import CanaryTest, canary_test
 from privaudit.store import Arrays, Store
-from privaudit.synthesizer import Synthesizer
+from privaudit.synthesizer import Synthesizer, public_images
 
 FEWEST, MOST = 100, 100_000
 _VERSION = 1
@@ -128,14 +128,16 @@ def audit(
     opened = private(engine)
     claimed, delta = opened.budget()
     given = {"seed": seed, "effort": effort, "device": device}
-    stages = opened.private_stages(members, context(given, engine.name, "dp-audit"))
-    class_, stored = f"{type(engine).__module__}:{type(engine).__qualname__}", put_images(store, members)
+    public = public_images(engine, members)
+    stages = opened.private_stages(members, context(given, engine.name, "dp-audit", reference=public.get("public")))
+    class_ = f"{type(engine).__module__}:{type(engine).__qualname__}"
+    stored = {name: put_images(store, part) for name, part in {"members": members, **public}.items()}
     tasks = [
         Task(
             f"{engine.name}: {stage.name} with {canaries:,} canaries",
             _OBSERVE,
             {**given, "engine": engine.name, "settings": settings_of(engine), "stage": stage.name, "count": canaries},
-            {"members": stored},
+            stored,
             {
                 "audit": _VERSION,
                 "version": engine.version,
@@ -159,10 +161,12 @@ def audit(
 
 
 def observe_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
-    """Inputs {'members'} to 'scores' of the canaries of one stage."""
+    """Inputs {'members'}, and 'public' where it is used, to 'scores' of the canaries of one stage."""
     engine = private(make_synthesizer(arguments["engine"], dict(arguments["settings"])))
-    members = Images(inputs["members"]["pixels"], inputs["members"]["labels"])
-    own = context(arguments, arguments["engine"], "dp-audit")
+    members, *public = (
+        Images(inputs[name]["pixels"], inputs[name]["labels"]) for name in ("members", "public") if name in inputs
+    )
+    own = context(arguments, arguments["engine"], "dp-audit", reference=public[0] if public else None)
     (stage,) = (one for one in engine.private_stages(members, own) if one.name == arguments["stage"])
     return {"scores": observed(stage, arguments["count"], arguments["seed"])}
 

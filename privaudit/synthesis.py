@@ -24,7 +24,7 @@ from privaudit.plan import Announce, settings_of, within
 from privaudit.plugins import make_synthesizer
 from privaudit.release import PrivacyClaim, Release
 from privaudit.store import Arrays, Entry, Store, array_digest
-from privaudit.synthesizer import Shard, Synthesizer
+from privaudit.synthesizer import Shard, Synthesizer, public_images
 
 _SHARD = "privaudit.synthesis:make_task"
 _FINISH = "privaudit.synthesis:finish_task"
@@ -39,13 +39,17 @@ def plan_shards(engine: Synthesizer, members: Images, *, seed: int, effort: Effo
         raise InputError(
             f"The synthesizer '{engine.name}' must plan parts with names of their own; found none or twins."
         )
-    stored = {"pixels": array_digest(members.pixels), "labels": array_digest(members.labels)}
+    images = {"members": members, **public_images(engine, members)}
+    stored = {
+        name: {"pixels": array_digest(part.pixels), "labels": array_digest(part.labels)}
+        for name, part in images.items()
+    }
     return [
         Task(
             f"{engine.name}: {shard.name}",
             _SHARD,
             _arguments(engine, seed, effort, device) | {"shard": asdict(shard)},
-            {"members": stored},
+            stored,
             _facts(engine, device),
         )
         for shard in shards
@@ -90,7 +94,8 @@ def synthesize(
     Raises InputError where the settings do not fit the members or the machine, IncompleteError where a shard failed.
     """
     tasks = plan_shards(engine, members, seed=seed, effort=effort, device=device)
-    shards, stored = engine.shards(members), put_images(store, members)
+    shards, images = engine.shards(members), {"members": members, **public_images(engine, members)}
+    stored = {name: put_images(store, part) for name, part in images.items()}
     before = sum(store.get(task.key) is not None for task in tasks)
     made: dict[str, Entry] = {}
     announce(f"making {sum(shard.count for shard in shards):,} images with {engine.name}", 0, len(tasks))
@@ -105,7 +110,7 @@ def synthesize(
         Speeds(store).learn(*synthesis_work(engine, shards, members, effort), seconds)
     parts = {f"{number:06d}": dict(made[task.key].arrays) for number, task in enumerate(tasks)}
     label = f"{engine.name}: putting the images together"
-    inputs = {"members": stored, **parts}
+    inputs = {**stored, **parts}
     last = Task(label, _FINISH, _arguments(engine, seed, effort, device), inputs, _facts(engine, device))
     ((_, result),) = run([last], store, min(workers, 1))
     if isinstance(result, Failure):
@@ -126,21 +131,27 @@ def _images(arrays: Arrays) -> Images:
     return Images(arrays["pixels"], arrays["labels"])
 
 
+def _public(inputs: Mapping[str, Arrays]) -> Images | None:
+    return _images(inputs["public"]) if "public" in inputs else None
+
+
 def make_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
-    """One shard: inputs {'members'} to pixels and labels."""
+    """One shard: inputs {'members'}, and 'public' where it is used, to pixels and labels."""
     engine = make_synthesizer(arguments["engine"], dict(arguments["settings"]))
     shard = Shard(**arguments["shard"])
-    made = engine.make(shard, _images(inputs["members"]), context(arguments, engine.name, "shard", shard.name))
+    own = context(arguments, engine.name, "shard", shard.name, reference=_public(inputs))
+    made = engine.make(shard, _images(inputs["members"]), own)
     if len(made) != shard.count:
         raise InputError(f"The synthesizer '{engine.name}' made {len(made)} images instead of {shard.count}.")
     return {"pixels": made.pixels, "labels": made.labels}
 
 
 def finish_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
-    """All shards in order, and inputs {'members'}, to the arrays of a release."""
+    """All shards in order, and inputs {'members'}, and 'public' where it is used, to the arrays of a release."""
     engine = make_synthesizer(arguments["engine"], dict(arguments["settings"]))
-    parts = [_images(inputs[name]) for name in sorted(inputs) if name != "members"]
-    release = engine.finish(parts, _images(inputs["members"]), context(arguments, engine.name, "finish"))
+    parts = [_images(inputs[name]) for name in sorted(inputs) if name not in ("members", "public")]
+    own = context(arguments, engine.name, "finish", reference=_public(inputs))
+    release = engine.finish(parts, _images(inputs["members"]), own)
     found: dict[str, NDArray[Any]] = {"pixels": release.images.pixels, "labels": release.images.labels}
     if release.soft_labels is not None:
         found["soft_labels"] = release.soft_labels

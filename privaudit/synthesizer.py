@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from privaudit.attack import Context
+from privaudit.errors import InputError
+from privaudit.identical import identical_copies
 from privaudit.images import Images
 from privaudit.release import Release
 
@@ -35,6 +37,36 @@ class Synthesizer(Protocol):
 
     def finish(self, parts: Iterable[Images], members: Images, context: Context) -> Release:
         """Put the shards together, in the order of the plan, with labels and artifacts."""
+
+
+@runtime_checkable
+class UsesPublicImages(Protocol):
+    """What an engine has besides that uses images which are no secret: its setting `public` names them."""
+
+    public: str | None
+
+    def public_images(self, size: tuple[int, int, int]) -> Images:
+        """They, in the members' size: height, width, channels. The engine finds them as `context.reference`.
+
+        Raises InputError where none are named, or they cannot be used.
+        """
+
+
+def public_images(engine: Synthesizer, members: Images) -> dict[str, Images]:
+    """The public images of an engine under the name 'public'; nothing where it uses none.
+
+    Raises InputError where some are members: the engine would treat them as no secret.
+    """
+    if not isinstance(engine, UsesPublicImages):
+        return {}
+    found = engine.public_images(members.size)
+    both = {released for _, released in identical_copies(members, [], found).pairs}
+    if both:
+        raise InputError(
+            f"{len(both):,} of the public images of '{engine.name}' are members, pixel by pixel. It would use them as "
+            "if they were no secret: leave them out of one of the two."
+        )
+    return {"public": found}
 
 
 def made(engine: Synthesizer, members: Images, context: Context) -> Release:

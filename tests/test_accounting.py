@@ -22,7 +22,7 @@ def exact_epsilon(sigma: float, delta: float) -> float:
     return float(optimize.brentq(excess, 0, 100))
 
 
-@pytest.mark.parametrize(("sigma", "delta"), [(1.0, 1e-5), (4.0, 1e-5), (0.8, 1e-6), (20.0, 1e-5)])
+@pytest.mark.parametrize(("sigma", "delta"), [(1.0, 1e-5), (4.0, 1e-5), (0.8, 1e-6), (20.0, 1e-5), (484.0, 1e-5)])
 def test_a_single_gaussian_is_counted_almost_exactly(sigma: float, delta: float) -> None:
     found, exact = epsilon_spent([GaussianSteps(sigma, 1.0, 1)], delta), exact_epsilon(sigma, delta)
     assert exact <= found <= exact + 0.02
@@ -50,6 +50,14 @@ def test_the_least_noise_keeps_the_budget_and_hardly_less_does(epsilon: float) -
     noise = least_noise(epsilon, 1e-5, mechanisms)
     assert epsilon_spent(mechanisms(noise), 1e-5) <= epsilon
     assert epsilon_spent(mechanisms(noise * 0.99), 1e-5) > epsilon
+
+
+@pytest.mark.parametrize("epsilon", [0.01, 0.1])
+def test_a_small_budget_can_be_kept(epsilon: float) -> None:
+    """PrivImage's query has 0.01 in its paper, and noise of 484 by the classical bound."""
+    noise = least_noise(epsilon, 1e-5, lambda noise: [GaussianSteps(noise, 1.0, 1)])
+    assert epsilon_spent([GaussianSteps(noise, 1.0, 1)], 1e-5) <= epsilon
+    assert exact_epsilon(noise, 1e-5) == pytest.approx(epsilon, rel=0.05)
 
 
 def test_a_budget_that_is_spent_already_is_refused() -> None:

@@ -50,7 +50,7 @@ def train_privately(
     def gradients(network: nn.Module, rows: NDArray[np.int64], rng: np.random.Generator) -> None:
         batch = augment(as_float(images.pixels[rows], device), asked.crop, asked.flip, rng)
         labels = torch.from_numpy(images.labels[rows]).to(device)
-        loss = functional.cross_entropy(network(batch.contiguous()), labels, reduction="sum")
+        loss = functional.cross_entropy(network(batch), labels, reduction="sum")
         loss.backward()  # type: ignore[no-untyped-call]
 
     with seeded(start):

@@ -24,6 +24,9 @@ Gradients = Callable[[nn.Module, NDArray[np.int64], np.random.Generator], None]
 """Leaves the gradient of each of these rows in `grad_sample` of the module's parameters."""
 
 
+_ROUNDING = 1e-2
+
+
 @dataclass(frozen=True)
 class PrivateSteps:
     """In each step every image takes part by a coin of its own, its gradient is cut to a norm, the sum gets noise, and
@@ -78,7 +81,7 @@ def take_private_steps(
     noise = torch.Generator(device=own[0].device)
     if canaries is not None:
         optimizer.add_param_group({"params": [canaries.parameter]})
-    with _quiet_hooks():
+    with _quiet_hooks(), _contiguous(network):
         wrapped = GradSampleModule(network, loss_reduction="sum")
         private = DPOptimizer(
             optimizer,
@@ -126,9 +129,39 @@ def take_private_steps(
 def _leave(gradients: Gradients, wrapped: nn.Module, rows: NDArray[np.int64], rng: np.random.Generator) -> None:
     if len(rows):
         gradients(wrapped, rows, rng)
+        _check_sum(wrapped)
         return
     for parameter in wrapped.parameters():  # no coin fell on any image: then noise alone
         parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))  # type: ignore[attr-defined]
+
+
+def _check_sum(wrapped: nn.Module) -> None:
+    """The gradients of the images add up to the gradient, or they are not those of the images."""
+    missing = whole = 0.0
+    for parameter in wrapped.parameters():
+        if parameter.grad is not None:
+            missing += float((parameter.grad_sample.sum(0) - parameter.grad).square().sum())  # type: ignore[attr-defined]
+            whole += float(parameter.grad.square().sum())
+    if missing > _ROUNDING**2 * whole:
+        share = (missing / whole) ** 0.5
+        raise RuntimeError(f"the gradients of the images miss {share:.0%} of the gradient of the batch")
+
+
+@contextmanager
+def _contiguous(network: nn.Module) -> Iterator[None]:
+    """Inputs of convolutions in the usual order of memory: in another one (channels last), Opacus 1.6 cuts its windows
+    from the wrong places.
+    """
+    hooks = [
+        module.register_forward_pre_hook(lambda _, inputs: tuple(one.contiguous() for one in inputs))
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @contextmanager

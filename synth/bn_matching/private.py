@@ -10,23 +10,22 @@ related method does, would give the statistics away).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache, partial
-from typing import ClassVar, Literal
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch.nn import functional
 
-from privaudit.accounting import GaussianSteps, accountant_name, epsilon_spent, least_noise
-from privaudit.attack import Context, Effort, Settings
-from privaudit.calls import Call, compute, surroundings
-from privaudit.errors import InputError
+from privaudit.accounting import GaussianSteps, training_beside_one_look
+from privaudit.attack import Context, Effort
+from privaudit.calls import Call, compute
 from privaudit.images import Images, concatenate
 from privaudit.learning import Network, probabilities
 from privaudit.learning.private import PrivateTraining
-from privaudit.private_engine import PrivateStage
-from privaudit.release import PrivacyClaim, Release
+from privaudit.private_engine import PrivateSettings, PrivateStage, class_batches
+from privaudit.release import Release
 from privaudit.store import Arrays
 from privaudit.synth.bn_matching.embedding import Embedding, NoisySums
 from privaudit.synth.bn_matching.matching import Descent, descend, total_variation
@@ -39,7 +38,7 @@ TEACHER_STEPS: dict[Effort, int] = {"quick": 150, "standard": 500, "thorough": 2
 _TASK = "privaudit.synth.bn_matching.private_fit:fit_task"
 
 
-class DPBNMatching(Settings):
+class DPBNMatching(PrivateSettings):
     """Noise is optimised until its statistics under a privately trained network match private ones that carry noise.
 
     What is fixed beforehand and public: the settings, the size of the images, and how many classes there are.
@@ -48,8 +47,6 @@ class DPBNMatching(Settings):
     name: ClassVar[str] = "dp-bn-matching"
     version: ClassVar[int] = VERSION
 
-    epsilon: float | None = Field(None, gt=0, description="budget of teacher and statistics together")
-    delta: float | None = Field(None, gt=0, lt=0.1, description="delta of the budget; below 1 / number of members")
     statistics_share: float = Field(
         0.3, gt=0, lt=1, description="epsilon of the statistics alone, as a share of epsilon; the rest is the teacher's"
     )
@@ -74,61 +71,25 @@ class DPBNMatching(Settings):
     roll: int | None = Field(None, ge=0, description="largest random shift of a step in pixels; default: side / 8")
     soft_labels: bool = Field(False, description="publish the teacher's probabilities, which cost no privacy")
     temperature: float = Field(4.0, gt=0, description="divides the teacher's logits before soft labels are made")
-    noise: Literal["secret", "seeded"] = Field(
-        "secret",
-        description="secret: from the operating system, kept in the store; seeded: from the seed of the run, for tests "
-        "and benchmarks: who knows the seed can take the noise away",
-    )
-
-    @model_validator(mode="after")
-    def _complete(self) -> DPBNMatching:
-        if (self.epsilon is None) != (self.delta is None):
-            given, missing = ("epsilon", "delta") if self.delta is None else ("delta", "epsilon")
-            raise ValueError(f"{given} is given without {missing}: a guarantee needs both, as epsilon 3 and delta 1e-5")
-        return self
 
     def shards(self, members: Images) -> Sequence[Shard]:
         """Batches of one class each; every class up to the largest label has as many."""
         self.mechanisms("quick")  # an impossible budget is told before anything is done
-        _, delta = self.budget()
-        if delta * len(members) >= 1:
-            raise InputError(
-                f"delta {delta:g} allows one of {len(members):,} members to be released as it is: it must be below 1 / "
-                f"members, {1 / len(members):.2g} here, and is better far below."
-            )
-        classes = int(members.labels.max()) + 1
-        edges = list(range(0, self.images_per_class, self.batch_size))
-        return [
-            Shard(
-                f"class {label} part {part}",
-                min(self.batch_size, self.images_per_class - start),
-                {"label": label, "classes": classes},
-            )
-            for label in range(classes)
-            for part, start in enumerate(edges)
-        ]
+        self.check_delta(len(members))
+        return class_batches(members, self.images_per_class, self.batch_size)
 
     def mechanisms(self, effort: Effort) -> tuple[GaussianSteps, GaussianSteps]:
         """DP-SGD of the teacher, and the statistics: with the least noise that keeps the budget."""
         epsilon, delta = self.budget()
         steps = self.teacher_steps or TEACHER_STEPS[effort]
-        return _mechanisms(epsilon, delta, self.statistics_share, self.sampling_rate, steps)
-
-    def budget(self) -> tuple[float, float]:
-        """Epsilon and delta. Raises InputError where they are not set."""
-        if self.epsilon is None or self.delta is None:
-            raise InputError(
-                "dp-bn-matching needs a budget: set epsilon and delta, for example --set epsilon=3 --set delta=1e-5."
-            )
-        return self.epsilon, self.delta
+        return training_beside_one_look(epsilon, delta, self.statistics_share, self.sampling_rate, steps)
 
     def private_stages(self, members: Images, context: Context) -> Sequence[PrivateStage]:
         """The teacher's training, and the noisy statistics; their counts together are the claim.
 
         Raises InputError where no claim is made.
         """
-        if self.noise == "seeded":
-            raise InputError("With noise: seeded no claim is made, so that there is nothing to audit. Leave noise out.")
+        self.check_claims()
         from privaudit.synth.bn_matching.private_fit import statistics_scores, teacher_scores
 
         teacher, sums = self.mechanisms(context.effort)
@@ -184,8 +145,8 @@ class DPBNMatching(Settings):
         """The shards in order, with the claim; soft labels of the published pixels where they are wanted."""
         images, soft = concatenate(list(parts)), None
         if self.soft_labels:
-            teacher, _ = self._fitted(members, int(members.labels.max()) + 1, context)
-            soft = probabilities(teacher, images, None, self.temperature, context.device)
+            network, _ = self._fitted(members, int(members.labels.max()) + 1, context)
+            soft = probabilities(network, images, None, self.temperature, context.device)
         provenance = {
             "engine": self.name,
             "version": self.version,
@@ -194,39 +155,25 @@ class DPBNMatching(Settings):
             "start": "noise",
             "teacher": "trained on the members alone, with differential privacy",
         }
-        return Release(images, soft_labels=soft, claim=self._claim(context.effort), provenance=provenance)
-
-    def _claim(self, effort: Effort) -> PrivacyClaim | None:
-        if self.noise == "seeded":
-            return None
-        _, delta = self.budget()
-        teacher, sums = self.mechanisms(effort)
-        return PrivacyClaim(
-            epsilon=epsilon_spent([teacher, sums], delta),
-            delta=delta,
-            unit="image",
-            adjacency="add/remove",
-            mechanism={
-                "teacher": "DP-SGD: clipped gradients of images, summed, with Gaussian noise",
-                "teacher_noise_multiplier": teacher.noise_multiplier,
-                "teacher_sampling_rate": teacher.sampling_rate,
-                "teacher_steps": teacher.steps,
-                "teacher_clip": self.clip,
-                "teacher_divisor": self.divisor,
-                "statistics": "per-class sums of clipped activations, squares and counts, with Gaussian noise, once",
-                "statistics_noise_multiplier": sums.noise_multiplier,
-                "statistics_sensitivity": 1.0,
-                "public": "settings, size of the images, number of classes",
-            },
-            accountant=accountant_name(),
-            trust_model="central: whoever ran the engine saw the images; computed in floating point",
-            sampling="Poisson: each image takes part in a step by a coin of its own",
-        )
+        teacher, sums = self.mechanisms(context.effort)
+        mechanism = {
+            "teacher": "DP-SGD: clipped gradients of images, summed, with Gaussian noise",
+            "teacher_noise_multiplier": teacher.noise_multiplier,
+            "teacher_sampling_rate": teacher.sampling_rate,
+            "teacher_steps": teacher.steps,
+            "teacher_clip": self.clip,
+            "teacher_divisor": self.divisor,
+            "statistics": "per-class sums of clipped activations, squares and counts, with Gaussian noise, once",
+            "statistics_noise_multiplier": sums.noise_multiplier,
+            "statistics_sensitivity": 1.0,
+            "public": "settings, size of the images, number of classes",
+        }
+        claim = self.claim([teacher, sums], mechanism)
+        return Release(images, soft_labels=soft, claim=claim, provenance=provenance)
 
     def _fitted(self, members: Images, classes: int, context: Context) -> tuple[Network, NoisySums]:
         """The teacher and the noisy sums: made once per store and never again."""
-        if self.noise == "secret" and not surroundings().keeps:
-            raise RuntimeError("secret noise must be kept, or every part draws its own: run this through a store")
+        self.check_kept()
         teacher, sums = self.mechanisms(context.effort)
         arguments = {
             "seed": context.seed,
@@ -242,13 +189,3 @@ class DPBNMatching(Settings):
         (found,) = compute(Call(label, _TASK, arguments, {"images": images}, {"version": VERSION}))
         network = Network.from_arrays({name: array for name, array in found.items() if name not in ("sums", "counts")})
         return network, NoisySums(*(torch.from_numpy(np.array(found[name])) for name in ("sums", "counts")))
-
-
-@lru_cache(maxsize=64)
-def _mechanisms(
-    epsilon: float, delta: float, share: float, sampling_rate: float, steps: int
-) -> tuple[GaussianSteps, GaussianSteps]:
-    statistics = least_noise(share * epsilon, delta, lambda noise: [GaussianSteps(noise, 1.0, 1)])
-    sums = GaussianSteps(statistics, 1.0, 1)
-    teacher = least_noise(epsilon, delta, lambda noise: [GaussianSteps(noise, sampling_rate, steps), sums])
-    return GaussianSteps(teacher, sampling_rate, steps), sums

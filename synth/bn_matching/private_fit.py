@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ from privaudit.learning.gradient_canaries import TOO_LONG, GradientCanaries
 from privaudit.learning.networks import GROUPNORM, SIDES
 from privaudit.learning.private import PrivateTraining, train_privately
 from privaudit.learning.training import seeded
+from privaudit.private_engine import noise_generator
 from privaudit.store import Arrays
 from privaudit.synth.bn_matching.embedding import Embedding, contributions, cut, exact_sums, noisy_sums
 
@@ -28,10 +28,7 @@ def fit_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arra
     """Inputs {'images'} to the arrays of a network, and 'sums' and 'counts' of `NoisySums`."""
     images = Images(inputs["images"]["pixels"], inputs["images"]["labels"])
     seed, device = int(arguments["seed"]), arguments["device"]
-    if arguments["secret"]:
-        rng = np.random.default_rng(secrets.randbits(128))
-    else:
-        rng = seeds.generator(seed, "dp-bn-matching noise")
+    rng = noise_generator(arguments, "dp-bn-matching noise")
     asked = PrivateTraining(
         GaussianSteps(*arguments["teacher"]),
         clip=arguments["clip"],

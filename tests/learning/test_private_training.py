@@ -16,6 +16,7 @@ from privaudit.images import Images
 from privaudit.learning import Architecture, Network, accuracy
 from privaudit.learning.batches import as_float
 from privaudit.learning.private import PrivateTraining, train_privately
+from privaudit.learning.private_steps import PrivateSteps, take_private_steps
 from privaudit.learning.training import seeded
 
 SMALL = Architecture(name="mlp", channels=1, classes=3, side=8)
@@ -25,6 +26,11 @@ START = 11
 def noise_images(count: int = 12) -> Images:
     rng = np.random.default_rng(0)
     return Images(rng.integers(0, 256, (count, 8, 8, 1), dtype=np.uint8), np.arange(count, dtype=np.int64) % 3)
+
+
+def colours(count: int = 6) -> Images:
+    rng = np.random.default_rng(1)
+    return Images(rng.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8), np.arange(count, dtype=np.int64) % 3)
 
 
 def trained(some: Images, steps: GaussianSteps, randomness: int = 5, **changes: Any) -> Network:
@@ -93,6 +99,41 @@ def test_equal_randomness_gives_equal_bits_and_other_does_not() -> None:
     first = parameters(trained(noise_images(), steps))
     assert torch.equal(first, parameters(trained(noise_images(), steps)))
     assert not torch.equal(first, parameters(trained(noise_images(), steps, randomness=6)))
+
+
+@pytest.mark.parametrize("name", ["convnet-groupnorm", "lenet"])
+def test_gradients_of_images_are_theirs_whatever_the_order_in_memory(name: str) -> None:
+    """A step without noise and without a cut goes along the sum of the gradients; images are channels last."""
+    architecture, some = Architecture(name=name, channels=3, classes=3, side=16), colours()
+    asked = PrivateTraining(GaussianSteps(0.0, 1.0, 1), 1e6, 4.0, 0.1)
+    found = parameters(train_privately(architecture, asked, some, start=START, randomness=0))
+    with seeded(START):
+        network = Network(architecture)
+    start, batch = parameters(network), as_float(some.pixels, "cpu")
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    loss = functional.cross_entropy(network.train()(batch), torch.from_numpy(some.labels), reduction="sum")
+    gradient = torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(network.parameters()))])
+    torch.testing.assert_close(found - start, -0.1 * gradient / 4, rtol=1e-2, atol=1e-4)
+
+
+def test_gradients_that_miss_a_part_are_noticed() -> None:
+    network = torch.nn.Linear(4, 2)
+
+    def gradients(wrapped: torch.nn.Module, rows: np.ndarray, rng: np.random.Generator) -> None:
+        wrapped(torch.ones(len(rows), 4)).sum().backward()
+        for parameter in wrapped.parameters():
+            parameter.grad_sample = parameter.grad_sample / 2  # type: ignore[attr-defined]
+
+    with pytest.raises(RuntimeError, match="miss 50% of the gradient of the batch"):
+        take_private_steps(
+            network,
+            PrivateSteps(GaussianSteps(0.0, 1.0, 1), 1.0, 1.0),
+            3,
+            gradients,
+            optimizer=torch.optim.SGD(network.parameters(), lr=0.1),
+            learning_rate=lambda done: 0.1,
+            randomness=0,
+        )
 
 
 @pytest.mark.parametrize("name", ["convnet", "resnet20", "torchvision:resnet18"])
