@@ -32,7 +32,7 @@ from privaudit.synth.bn_matching.barycentres import barycentres
 from privaudit.synth.bn_matching.batches import all_classes, single_class
 from privaudit.synth.bn_matching.folding import MatchedNetwork
 from privaudit.synth.bn_matching.matching import Batch, Descent, Objective, Weights, descend
-from privaudit.synth.bn_matching.memory import check_fits
+from privaudit.synth.bn_matching.memory import check_fits, check_soft_labels_fit
 from privaudit.synth.bn_matching.moments import EAGER, kernels
 from privaudit.synth.bn_matching.moves import Moves
 from privaudit.synth.bn_matching.rival import RIVAL
@@ -118,6 +118,8 @@ class BNMatching(Settings):
         for recipe in self._recipes():
             check_name(recipe.network)
         wanted = self._wanted(members)
+        if self.soft_labels:
+            check_soft_labels_fit(sum(wanted.values()), self.views, int(members.labels.max()) + 1)
         if self.competition and sum(wanted.values()) < 2:
             raise InputError("competition trains a student on a draft, which needs two images: set images_per_class.")
         if self.statistics == "class":

@@ -15,6 +15,7 @@ from privaudit.synth.bn_matching.folding import MatchedNetwork
 from privaudit.synth.bn_matching.moments import EAGER
 
 _RESERVE = 0.8
+MOST_SOFT_LABELS = 8 * 2**30
 _WORKING_COPIES = 4
 """Of the largest activation: float copies and gradients that are alive at once."""
 
@@ -108,3 +109,15 @@ def _address_space() -> int | None:
         return None
     limits: Any = resource.getrlimit(resource.RLIMIT_AS)
     return None if limits[0] == resource.RLIM_INFINITY else int(limits[0])
+
+
+def check_soft_labels_fit(images: int, views: int, classes: int) -> None:
+    """Raises InputError where soft labels, float32 [images, views, classes], are larger than `MOST_SOFT_LABELS`."""
+    size = 4 * images * views * classes
+    if size > MOST_SOFT_LABELS:
+        fewest = MOST_SOFT_LABELS // (4 * images * classes)
+        raise InputError(
+            f"Soft labels of {views:,} views of {images:,} images in {classes:,} classes take {size / 2**30:.0f} GiB "
+            f"of memory, here and for everyone who uses them; {MOST_SOFT_LABELS >> 30} are allowed. "
+            + (f"Choose {fewest:,} views or fewer." if fewest else "Choose fewer images, or leave soft_labels out.")
+        )

@@ -276,3 +276,12 @@ def test_classes_without_members_have_columns_in_the_soft_labels_of_views(tmp_pa
     assert release.soft_labels is not None
     assert release.soft_labels.shape == (8, 3, 6)
     assert not release.soft_labels[..., 4:].any()
+
+
+def test_soft_labels_that_nobody_could_hold_are_refused() -> None:
+    engine = SMALL.model_copy(update={"soft_labels": True, "views": 4096, "images_per_class": 1_000_000})
+    with pytest.raises(InputError, match=r"take 244 GiB of memory, .*Choose 134 views or fewer"):
+        engine.shards(images(24))
+    huge = engine.model_copy(update={"images_per_class": 2**30})
+    with pytest.raises(InputError, match="Choose fewer images, or leave soft_labels out"):
+        huge.shards(images(24))
