@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from privaudit.accounting import GaussianSteps, training_beside_one_look
-from privaudit.attack import Context
+from privaudit.attack import Context, Effort
 from privaudit.data import loading
 from privaudit.errors import InputError
 from privaudit.images import Images, concatenate
@@ -105,6 +105,13 @@ class PrivImage(PrivateSettings):
         self.mechanisms()  # an impossible budget is told before anything is done
         self.check_delta(len(members))
         return class_batches(members, self.images_per_class, self.batch_size)
+
+    def work(self, shards: Iterable[Shard], members: Images, effort: Effort) -> tuple[str, float]:
+        """Kind and units of the work, for forecasts: the pixels of all images that pass the model."""
+        gradients = self.sampling_rate * len(members) * self.chosen("steps") * self.chosen("multiplicity")
+        samples = sum(shard.count for shard in shards) * self.chosen("sampling_steps")
+        passes = self.chosen("pretraining_images") + 2 * gradients + samples / 3  # as measured on one core
+        return self.scale, float(np.prod(members.size)) * passes
 
     def mechanisms(self) -> tuple[GaussianSteps, GaussianSteps]:
         """DP-SGD, and the query: with the least noise that keeps the budget."""

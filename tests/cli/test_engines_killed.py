@@ -30,6 +30,10 @@ LONG = {
         *("epsilon=8", "delta=1e-4", "sampling_rate=1", "teacher_steps=4", "images_per_class=40", "steps=60"),
         *("batch_size=10", "noise=seeded"),
     ),
+    "privimage": (
+        *("public=digits", "epsilon=8", "delta=1e-4", "classifier.network=convnet", "classifier.epochs=1"),
+        *("pretraining_images=12000", "steps=12", "images_per_class=40", "batch_size=10", "noise=seeded"),
+    ),
 }
 """Settings with which an engine takes seconds and makes several parts."""
 
