@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from privaudit.data.loading import load_release
-from privaudit.data.release_folder import write_release
+from privaudit.data.release_writing import write_release
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Architecture, Network, Recipe, Training, logits, probabilities, trained

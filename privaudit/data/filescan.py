@@ -19,14 +19,9 @@ from privaudit.data.folders import GROUPS_FILE
 from privaudit.data.image_scan import finding, scan_images
 from privaudit.data.loading import is_named
 from privaudit.data.npz import KEYS, list_shards
-from privaudit.data.release_folder import (
-    MANIFEST,
-    SOFT_LABELS,
-    STATISTICS,
-    Manifest,
-    describing_files,
-    read_manifest,
-)
+from privaudit.data.release_folder import SOFT_LABELS, STATISTICS
+from privaudit.data.release_manifest import MANIFEST, Manifest, read_manifest
+from privaudit.data.release_writing import describing_files
 from privaudit.data.resizing import plural
 from privaudit.data.saved_dataset import is_saved
 from privaudit.data.tables import is_table

@@ -20,7 +20,9 @@ from privaudit.data.folders import is_hidden, list_classes, load_folder
 from privaudit.data.matching import match_classes, match_release
 from privaudit.data.npy import printable
 from privaudit.data.npz import list_shards, load_npz
-from privaudit.data.release_folder import MANIFEST, load_release_folder, write_release
+from privaudit.data.release_folder import load_release_folder
+from privaudit.data.release_manifest import MANIFEST
+from privaudit.data.release_writing import write_release
 from privaudit.data.resizing import conform_all, plural, resize_notes
 from privaudit.data.saved_dataset import is_saved, load_saved, read_saved
 from privaudit.data.stored import ImageFile, window_of

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privaudit.data import release_folder
+from privaudit.data import release_writing
 from privaudit.data.croissant import CROISSANT, NOT_ASSESSED
 from privaudit.data.datasheet import DATASHEET, OWNER, escaped
 from privaudit.data.filescan import scan
@@ -97,7 +97,7 @@ def test_known_answers(tmp_path: Path) -> None:
 
 
 def test_shards_have_checksums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(release_folder, "SHARD_SIZE", 4)
+    monkeypatch.setattr(release_writing, "SHARD_SIZE", 4)
     croissant, sheet = written(tmp_path / "r", release_of(channels=1), shard_above=0)
     assert [(one["contentUrl"], one["sha256"]) for one in croissant["distribution"]] == [
         (f"images/{number:05d}.npz", sha256(tmp_path / f"r/images/{number:05d}.npz")) for number in range(2)
@@ -239,7 +239,7 @@ def test_release_json_is_written_after_them(tmp_path: Path, monkeypatch: pytest.
         assert sorted(path.name for path in folder.iterdir()) == ["images"]
         raise OSError("disk full")
 
-    monkeypatch.setattr(release_folder, "describing_files", full)
+    monkeypatch.setattr(release_writing, "describing_files", full)
     with pytest.raises(OSError, match="disk full"):
         write_release(release_of(), NAMES, tmp_path / "r")
     assert list(tmp_path.iterdir()) == []

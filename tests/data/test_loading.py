@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from privaudit.data import npy, release_folder, resizing
+from privaudit.data import npy, release_writing, resizing
 from privaudit.data.loading import load, load_release, match_classes, match_release, members_window, write_release
 from privaudit.errors import InputError
 from privaudit.images import Dataset, Images
@@ -560,7 +560,7 @@ def test_release_folder_layout(tmp_path: Path) -> None:
 
 
 def test_shards_of_a_large_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(release_folder, "SHARD_SIZE", 4)
+    monkeypatch.setattr(release_writing, "SHARD_SIZE", 4)
     release = release_of(10)
     write_release(release, ("cat", "dog"), tmp_path / "r", shard_above=9)
     assert sorted(path.name for path in (tmp_path / "r/images").iterdir()) == ["00000.npz", "00001.npz", "00002.npz"]
@@ -571,7 +571,7 @@ def test_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     def full(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(release_folder, "_write_files", full)
+    monkeypatch.setattr(release_writing, "_write_files", full)
     with pytest.raises(OSError, match="disk full"):
         write_release(release_of(), ("cat", "dog"), tmp_path / "r")
     assert list(tmp_path.iterdir()) == []
