@@ -4,7 +4,8 @@
 their defaults otherwise. Utility: a small student trained on the release, beside one trained on as many steps of the
 members. Privacy: the strongest of `nearest-copy`, `density-ratio` and `mixing-restoration`, `quick`, by the lower bound
 of the exposed share. Seconds and peak memory of making the images, in a process of its own. Cells are resumable; what
-cells of one split share is kept in the folder of `--stores`.
+cells of one split share is kept in the folder of `--stores`: soft labels of views are those of images made before, and
+their seconds come on top of those of the images.
 
     python -m benchmarks.engines --log engines.jsonl --stores FOLDER
 """
@@ -14,7 +15,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import resource
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -64,7 +64,7 @@ def _parts(name: str, seed: int) -> list[Dataset]:
     return deal(load(name), COUNTS, seeds.generator(seed, "engines", name))
 
 
-def _made(name: str, engine: str, seed: int) -> tuple[Release, float, float]:
+def _made(name: str, engine: str, seed: int, store: Path) -> tuple[Release, float, float]:
     """The release, seconds and the process's peak memory in GiB, less what it had before."""
     import torch
 
@@ -72,18 +72,17 @@ def _made(name: str, engine: str, seed: int) -> tuple[Release, float, float]:
     members = _parts(name, seed)[0].images
     maker, before = make_synthesizer(ENGINES[engine][0], ENGINES[engine][1]), _peak()
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        release = synthesize(
-            maker,
-            members,
-            Store(Path(folder)),
-            seed=seed,
-            effort="quick",
-            device="cpu",
-            workers=0,
-            announce=lambda what, done, total: None,
-            classes=10,
-        )
+    release = synthesize(
+        maker,
+        members,
+        Store(store),
+        seed=seed,
+        effort="quick",
+        device="cpu",
+        workers=0,
+        announce=lambda what, done, total: None,
+        classes=10,
+    )
     return release, time.perf_counter() - started, _peak() - before
 
 
@@ -98,7 +97,7 @@ def one(cell: Cell, stores: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     name, engine, seed = cell["data"], cell["engine"], cell["seed"]
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
-        release, seconds, peak = alone.submit(_made, name, engine, seed).result()
+        release, seconds, peak = alone.submit(_made, name, engine, seed, stores / f"made-{name}-{seed}").result()
     members, controls, fresh, reference, test = _parts(name, seed)
     policy = load_policy("default")
     plan = Plan(
