@@ -28,8 +28,27 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
+def check_one_tree() -> None:
+    """Exits where the core, the attacks and the engines come from different places, as they do where the working folder
+    shadows an installation: then no commit names the code that ran.
+    """
+    import privaudit
+    import privaudit.attacks
+    import privaudit.synth
+
+    core = Path(privaudit.__file__).parent
+    for name, module in (("attacks", privaudit.attacks), ("synth", privaudit.synth)):
+        found = Path(module.__path__[0])
+        if found not in (core / name, core.parent / name):  # installed, or a checkout
+            raise SystemExit(
+                f"privaudit is {core}, but its {name} are {found}: no commit names this code. Set PYTHONSAFEPATH=1, or "
+                "install this checkout."
+            )
+
+
 def commit() -> str | None:
     """Commit of the code, '+changes' where it differs from it (earlier results do not count)."""
+    check_one_tree()
     head = _git("rev-parse", "HEAD")
     changed = _git("status", "--porcelain", "--", ":/", ":(exclude)results")
     return head if head is None or not changed else f"{head}+changes"

@@ -20,7 +20,7 @@ from privaudit.calls import surroundings
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.release import PrivacyClaim
-from privaudit.synthesizer import Shard
+from privaudit.synthesizer import Shard, Synthesizer
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,12 @@ class PrivateSettings(Settings):
     name: ClassVar[str]
 
     epsilon: float | None = Field(None, gt=0, description="budget of everything that looks at members")
-    delta: float | None = Field(None, gt=0, lt=0.1, description="delta of the budget; below 1 / number of members")
+    delta: float | None = Field(None, ge=1e-12, lt=0.1, description="delta of the budget; below 1 / number of members")
+    classes: int | None = Field(
+        None,
+        ge=1,
+        description="number of classes, which is public; default: as many as the members' source names",
+    )
     noise: Literal["secret", "seeded"] = Field(
         "secret",
         description="secret: from the operating system, kept in the store; seeded: from the seed of the run, for tests "
@@ -76,6 +81,13 @@ class PrivateSettings(Settings):
                 f"{self.name} needs a budget: set epsilon and delta, for example --set epsilon=3 --set delta=1e-5."
             )
         return self.epsilon, self.delta
+
+    def class_count(self, members: Images) -> int:
+        """How many classes there are. Raises InputError where members have others."""
+        largest = int(members.labels.max()) + 1
+        if self.classes is not None and largest > self.classes:
+            raise InputError(f"classes is {self.classes}, but a member has the class number {largest - 1}.")
+        return self.classes or largest
 
     def check_delta(self, members: int) -> None:
         """Raises InputError where delta would allow a member to be released as it is."""
@@ -120,17 +132,27 @@ def noise_generator(arguments: Mapping[str, Any], *names: str) -> np.random.Gene
     return seeds.generator(arguments["seed"], *names)
 
 
-def class_batches(members: Images, images_per_class: int, batch_size: int) -> list[Shard]:
-    """A plan that tells nothing of the members but how many classes there are: every class up to the largest label has
-    as many images. Each shard knows its `label`, and `classes`.
-    """
-    classes = int(members.labels.max()) + 1
+def randomness_from(rng: np.random.Generator) -> int:
+    """128 bits, for `take_private_steps`."""
+    return int.from_bytes(rng.bytes(16), "little")
+
+
+def class_batches(classes: int, images_per_class: int, batch_size: int) -> list[Shard]:
+    """A plan that tells nothing of the members: every class has as many images. Each shard knows its `label`."""
     return [
         Shard(
             f"class {label} part {part}",
             min(batch_size, images_per_class - start),
-            {"label": label, "classes": classes},
+            {"label": label},
         )
         for label in range(classes)
         for part, start in enumerate(range(0, images_per_class, batch_size))
     ]
+
+
+def told_classes(engine: Synthesizer, classes: int) -> Synthesizer:
+    """The engine with the number of classes that the members' source names, where it is asked for and not given."""
+    if isinstance(engine, PrivateSettings) and engine.classes is None:
+        told: Synthesizer = engine.model_copy(update={"classes": classes})
+        return told
+    return engine

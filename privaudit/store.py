@@ -60,15 +60,21 @@ def array_digest(array: NDArray[Any]) -> str:
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends without an error."""
+def atomic_file(path: Path, replace: bool = True) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends without an error.
+
+    replace: whether it may take the place of a file that is there already; if not, that one stays.
+    """
     partial = None
     try:
         handle, name = tempfile.mkstemp(prefix=PARTIAL, dir=path.parent)
         os.close(handle)
         partial = Path(name)
         yield partial
-        os.replace(partial, path)
+        if replace:
+            os.replace(partial, path)
+        else:
+            _link(partial, path)
     except OSError as error:
         if error.errno in FULL:
             raise IncompleteError(
@@ -79,6 +85,19 @@ def atomic_file(path: Path) -> Iterator[Path]:
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
+
+
+def _link(partial: Path, path: Path) -> None:
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        if not path.exists():  # a file system without links
+            os.replace(partial, path)
+            partial.touch()
 
 
 @dataclass(frozen=True)
@@ -151,11 +170,16 @@ class Store:
         return folder / key
 
     def put(self, key: str, arrays: Arrays, facts: Mapping[str, Any]) -> None:
-        """Keep the results of a task under its key."""
+        """Keep the results of a task under its key. Where another run was first, its results stay: those of a task with
+        secret noise are other ones each time, and what was made of the first must not meet the second.
+        """
+        if self.get(key) is not None:
+            return
         record = {"arrays": {name: self.put_array(array) for name, array in arrays.items()}, "facts": dict(facts)}
         path = self._entry(key)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        with atomic_file(path) as partial:
+        damaged = path.exists()
+        with atomic_file(path, replace=damaged) as partial:
             partial.write_text(json.dumps(record, sort_keys=True))
 
     def get(self, key: str) -> Entry | None:

@@ -22,6 +22,7 @@ from privaudit.manifest import result_facts
 from privaudit.piles import put_images
 from privaudit.plan import Announce, settings_of, within
 from privaudit.plugins import make_synthesizer
+from privaudit.private_engine import told_classes
 from privaudit.release import PrivacyClaim, Release
 from privaudit.store import Arrays, Entry, Store, array_digest
 from privaudit.synthesizer import Shard, Synthesizer, public_images
@@ -93,6 +94,7 @@ def synthesize(
     classes: how many there are; soft labels get a column for each, also for the last ones without members.
     Raises InputError where the settings do not fit the members or the machine, IncompleteError where a shard failed.
     """
+    engine = told_classes(engine, classes) if classes else engine
     tasks = plan_shards(engine, members, seed=seed, effort=effort, device=device)
     shards, images = engine.shards(members), {"members": members, **public_images(engine, members)}
     stored = {name: put_images(store, part) for name, part in images.items()}

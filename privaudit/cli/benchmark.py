@@ -130,6 +130,7 @@ def _seed(
     from privaudit.cli.job import engine_of, facts_of, link_persons, made_by, plan_of
     from privaudit.grid.figures import cells
     from privaudit.grid.record import Cell
+    from privaudit.private_engine import told_classes
     from privaudit.runs import open_run
     from privaudit.store import Store, key_of
     from privaudit.store_lock import in_use
@@ -137,7 +138,8 @@ def _seed(
     configuration = grid.configuration(seed, attacks)
     parts = load_parts(configuration.data, seed, announce, linked=lambda: link_persons(attacks))
     plan = plan_of(configuration, places, parts, attacks)
-    engines = {one.name: engine_of(one) for one in configuration.candidates}
+    classes = len(parts.members.class_names)
+    engines = {one.name: told_classes(engine_of(one), classes) for one in configuration.candidates}
     facts = plan.facts({one.name: facts_of(engines[one.name], one.repeat) for one in configuration.candidates})
     store = Store(places.store)
     folder = places.out / "private" / f"seed-{seed}-{key_of(facts)[:8]}"

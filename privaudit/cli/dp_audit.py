@@ -64,11 +64,13 @@ def dp_audit(
         maker = make_synthesizer(engine, engine_settings(setting or []))
         with Announcer(quiet) as announce:
             from privaudit.dp_audit import audit, private
+            from privaudit.private_engine import told_classes
             from privaudit.store import Store, atomic_file
             from privaudit.store_lock import in_use
 
             private(maker)
             parts = load_parts(data, seed, announce)
+            maker = told_classes(maker, len(parts.members.class_names))
             if parts.members.groups is not None:
                 announce.note("the claim and the canaries are about single images, not about persons")
             kept = Store(store)

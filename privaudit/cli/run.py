@@ -106,11 +106,13 @@ def synthesize(
         check_new_folder(out)
         check_places(out, store, {"members": members}, shared=".")
         from privaudit.plugins import make_synthesizer
+        from privaudit.private_engine import told_classes
 
         maker = make_synthesizer(engine, engine_settings(setting or []))
         with Announcer(quiet) as announce:
             data = Data(members=members, size=size, window=window, root=root)
             found = load_parts(data, seed, announce).members
+            maker = told_classes(maker, len(found.class_names))
             announce("starting")
             from privaudit.data.loading import write_release
             from privaudit.store import Store

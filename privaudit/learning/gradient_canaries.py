@@ -33,7 +33,7 @@ class GradientCanaries:
         self.sums, self.ratios = (np.zeros(len(inside)) for _ in range(2))
 
     def join(self, parameters: Iterable[nn.Parameter], drawn: NDArray[np.int64]) -> None:
-        """Add the canaries drawn for this step to the gradients of the images in it."""
+        """Add these canaries, which were drawn for this step, to the gradients of the images in it."""
         images = 0
         for parameter in parameters:
             found = parameter.grad_sample  # type: ignore[attr-defined]
@@ -43,10 +43,6 @@ class GradientCanaries:
         mine = torch.zeros(images + len(drawn), len(self.parameter), device=self.parameter.device)
         mine[images + torch.arange(len(drawn)), torch.from_numpy(drawn)] = TOO_LONG * self._clip
         self.parameter.grad_sample = mine  # type: ignore[attr-defined]
-
-    def stand_by(self, images: int) -> None:
-        """Add nothing to the gradients of so many images, which are a part of a step."""
-        self.parameter.grad_sample = self.parameter.new_zeros((images, len(self.parameter)))  # type: ignore[attr-defined]
 
     def look(self) -> None:
         """After a step: what it did to the canaries' parameters."""

@@ -25,6 +25,7 @@ Gradients = Callable[[nn.Module, NDArray[np.int64], np.random.Generator], None]
 
 
 _ROUNDING = 1e-2
+_CANARIES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -68,49 +69,45 @@ def take_private_steps(
     """Take all steps: `network`, which is in training mode on its device, and its average are changed.
 
     count: images. optimizer: of the network's parameters; what it is given are noisy means. learning_rate: by the share
-    of the steps that are done. randomness: seed of coins and noise: whoever knows it can take the noise away again.
+    of the steps that are done. randomness: 128 bits for coins and noise: whoever knows them can take the noise away.
     at_once: images whose gradients are held in memory together; None: all of a step. canaries: mixed into every step,
     for an audit. checkpoint: a file with which a killed training goes on: the steps it lost are taken again with the
     same coins and the same noise, for it holds the randomness too. Raises InputError for networks with BatchNorm.
     """
     from opacus import GradSampleModule
-    from opacus.optimizers import DPOptimizer
+
+    from privaudit.learning.noisy_optimizer import NoisyOptimizer
 
     check_private(network)
     own = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    noise = torch.Generator(device=own[0].device)
     if canaries is not None:
         optimizer.add_param_group({"params": [canaries.parameter]})
     with _quiet_hooks(), _contiguous(network):
         wrapped = GradSampleModule(network, loss_reduction="sum")
-        private = DPOptimizer(
+        private = NoisyOptimizer(
             optimizer,
             noise_multiplier=asked.steps.noise_multiplier,
             max_grad_norm=asked.clip,
             expected_batch_size=asked.divisor,
-            generator=noise,
         )
         state = Checkpoint(checkpoint, network, averaged, optimizer, {"randomness": randomness})
         for step in range(state.load(), asked.steps.steps):
-            rng = np.random.default_rng([state.kept["randomness"], step])
-            noise.manual_seed(int(rng.integers(2**62)))
+            private.noise, rng = (np.random.default_rng([state.kept["randomness"], step, part]) for part in range(2))
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step / asked.steps.steps)
             coins = rng.random(count + (len(canaries.rows) if canaries else 0)) < asked.steps.sampling_rate
-            rows = np.flatnonzero(coins[:count])
+            drawn = canaries.rows[coins[count:]] if canaries else None
             private.zero_grad(set_to_none=True)
-            parts = np.split(rows, range(at_once, len(rows), at_once)) if at_once else [rows]
-            for part in parts[:-1]:
-                _leave(gradients, wrapped, part, rng)
+            parts = _parts(np.flatnonzero(coins[:count]), drawn, at_once)
+            for number, (rows, mine) in enumerate(parts, 1):
+                _leave(gradients, wrapped, rows, rng)
                 if canaries is not None:
-                    canaries.stand_by(len(part))
-                private.signal_skip_step()
+                    canaries.join(own, mine)
+                if number < len(parts):
+                    private.signal_skip_step()
                 private.step()
-                private.zero_grad(set_to_none=True)
-            _leave(gradients, wrapped, parts[-1], rng)
-            if canaries is not None:
-                canaries.join(own, canaries.rows[coins[count:]])
-            private.step()
+                if number < len(parts):
+                    private.zero_grad(set_to_none=True)
             if canaries is not None:
                 canaries.look()
             if averaged is not None:
@@ -124,6 +121,21 @@ def take_private_steps(
         for name in ("grad_sample", "summed_grad"):
             if hasattr(parameter, name):
                 delattr(parameter, name)
+
+
+def _parts(
+    rows: NDArray[np.int64], drawn: NDArray[np.int64] | None, at_once: int | None
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Images and canaries of a step, some of each at a time: the canaries are spread over all parts, so that each part
+    is seen to be cut.
+    """
+    nobody = rows[:0]
+    own = np.array_split(rows, -(-len(rows) // at_once) if at_once and len(rows) else 1)
+    if drawn is None or not len(drawn):
+        return [(part, nobody) for part in own]
+    count = max(len(own), -(-len(drawn) // _CANARIES_AT_ONCE))
+    own += [nobody] * (count - len(own))
+    return list(zip(own, np.array_split(drawn, count), strict=True))
 
 
 def _leave(gradients: Gradients, wrapped: nn.Module, rows: NDArray[np.int64], rng: np.random.Generator) -> None:

@@ -76,7 +76,7 @@ class DPBNMatching(PrivateSettings):
         """Batches of one class each; every class up to the largest label has as many."""
         self.mechanisms("quick")  # an impossible budget is told before anything is done
         self.check_delta(len(members))
-        return class_batches(members, self.images_per_class, self.batch_size)
+        return class_batches(self.class_count(members), self.images_per_class, self.batch_size)
 
     def mechanisms(self, effort: Effort) -> tuple[GaussianSteps, GaussianSteps]:
         """DP-SGD of the teacher, and the statistics: with the least noise that keeps the budget."""
@@ -93,7 +93,7 @@ class DPBNMatching(PrivateSettings):
         from privaudit.synth.bn_matching.private_fit import statistics_scores, teacher_scores
 
         teacher, sums = self.mechanisms(context.effort)
-        classes = int(members.labels.max()) + 1
+        classes = self.class_count(members)
         asked = PrivateTraining(teacher, self.clip, self.divisor, self.teacher_learning_rate, self.crop)
         device, length = context.device, self.statistics_length
         return [
@@ -112,7 +112,7 @@ class DPBNMatching(PrivateSettings):
         """Optimise one batch of noise. It looks at the teacher and the noisy sums, and at no member."""
         height, width, channels = members.size
         device, label = context.device, int(shard.arguments["label"])
-        teacher, sums = self._fitted(members, int(shard.arguments["classes"]), context)
+        teacher, sums = self._fitted(members, self.class_count(members), context)
         wanted = sums.means[label].float().to(device)
         labels = torch.full((shard.count,), label, dtype=torch.int64, device=device)
 
@@ -145,7 +145,7 @@ class DPBNMatching(PrivateSettings):
         """The shards in order, with the claim; soft labels of the published pixels where they are wanted."""
         images, soft = concatenate(list(parts)), None
         if self.soft_labels:
-            network, _ = self._fitted(members, int(members.labels.max()) + 1, context)
+            network, _ = self._fitted(members, self.class_count(members), context)
             soft = probabilities(network, images, None, self.temperature, context.device)
         provenance = {
             "engine": self.name,
@@ -166,7 +166,7 @@ class DPBNMatching(PrivateSettings):
             "statistics": "per-class sums of clipped activations, squares and counts, with Gaussian noise, once",
             "statistics_noise_multiplier": sums.noise_multiplier,
             "statistics_sensitivity": 1.0,
-            "public": "settings, size of the images, number of classes",
+            "public": "settings, size of the images, number of classes, that there are fewer than 1 / delta members",
         }
         claim = self.claim([teacher, sums], mechanism)
         return Release(images, soft_labels=soft, claim=claim, provenance=provenance)

@@ -19,7 +19,7 @@ from privaudit.learning.gradient_canaries import TOO_LONG, GradientCanaries
 from privaudit.learning.networks import GROUPNORM, SIDES
 from privaudit.learning.private import PrivateTraining, train_privately
 from privaudit.learning.training import seeded
-from privaudit.private_engine import noise_generator
+from privaudit.private_engine import noise_generator, randomness_from
 from privaudit.store import Arrays
 from privaudit.synth.bn_matching.embedding import Embedding, contributions, cut, exact_sums, noisy_sums
 
@@ -41,7 +41,7 @@ def fit_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arra
         asked,
         images,
         start=int(seeds.generator(seed, "dp-bn-matching start").integers(2**62)),
-        randomness=int(rng.integers(2**62)),
+        randomness=randomness_from(rng),
         device=device,
         progress=surroundings().report,
     )
@@ -68,14 +68,13 @@ def teacher_scores(
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
     """What gradients leave in the steps of the teacher's training, float64 [canaries]."""
-    start, randomness = (int(value) for value in rng.integers(2**62, size=2))
     canaries = GradientCanaries(inside, claimed, asked.clip, asked.divisor, device)
     train_privately(
         _architecture(images, classes),
         asked,
         images,
-        start=start,
-        randomness=randomness,
+        start=int(rng.integers(2**62)),
+        randomness=randomness_from(rng),
         device=device,
         progress=surroundings().report,
         canaries=canaries,

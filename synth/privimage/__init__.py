@@ -44,11 +44,13 @@ class Scale:
     multiplicity: int
     average: float
     sampling_steps: int
+    sampling_rate: float
+    divisor: float
 
 
 SCALES = {
-    "small": Scale((16, 16, 32), 1, 200_000, 64, 1e-3, 300, 1e-3, 1, 0.99, 25),
-    "paper": Scale((32, 64, 64), 2, 260_000_000, 512, 1e-4, 150, 3e-4, 8, 0.999, 50),
+    "small": Scale((16, 16, 32), 1, 200_000, 64, 1e-3, 300, 1e-3, 1, 0.99, 25, 0.1, 200.0),
+    "paper": Scale((32, 64, 64), 2, 260_000_000, 512, 1e-4, 150, 3e-4, 8, 0.999, 50, 1 / 3, 19_384.0),
 }
 
 
@@ -75,9 +77,14 @@ class PrivImage(PrivateSettings):
         0.1, gt=0, lt=1, description="epsilon of the query alone, as a share of epsilon; the rest is the fine-tuning's"
     )
     pretraining_images: int | None = Field(None, ge=1, description="images seen in pretraining; default by scale")
-    sampling_rate: float = Field(0.1, gt=0, le=1, description="probability with which a member is in a step")
-    divisor: float = Field(
-        200.0, gt=0, description="noisy sums of gradients are divided by it: about sampling_rate x members, and public"
+    sampling_rate: float | None = Field(
+        None, gt=0, le=1, description="probability with which a member is in a step; default by scale: 0.1, 1/3"
+    )
+    divisor: float | None = Field(
+        None,
+        gt=0,
+        description="noisy sums of gradients are divided by it: about sampling_rate x members, and public; default by "
+        "scale: 200, 19,384",
     )
     steps: int | None = Field(None, ge=1, description="DP-SGD steps; default by scale: 300, 150")
     learning_rate: float | None = Field(None, gt=0, description="of DP-SGD, by Adam; default by scale: 1e-3, 3e-4")
@@ -94,21 +101,22 @@ class PrivImage(PrivateSettings):
     batch_size: int = Field(100, ge=1, description="images of a class sampled together")
 
     def public_images(self, size: tuple[int, int, int]) -> Images:
-        """The public images, as large as the members and with as many channels."""
+        """The public images, as large as the members and with as many channels; classes without images left out."""
         if self.public is None:
             raise InputError("privimage needs public images with classes, of any source: --set public=DATA.")
-        return loading.load(self.public, size=size[:2], channels=size[2]).images
+        found = loading.load(self.public, size=size[:2], channels=size[2]).images
+        return Images(found.pixels, np.unique(found.labels, return_inverse=True)[1].astype(np.int64))
 
     def shards(self, members: Images) -> Sequence[Shard]:
         """Batches of one class each; every class up to the largest label has as many."""
         diffusers()
         self.mechanisms()  # an impossible budget is told before anything is done
         self.check_delta(len(members))
-        return class_batches(members, self.images_per_class, self.batch_size)
+        return class_batches(self.class_count(members), self.images_per_class, self.batch_size)
 
     def work(self, shards: Iterable[Shard], members: Images, effort: Effort) -> tuple[str, float]:
         """Kind and units of the work, for forecasts: the pixels of all images that pass the model."""
-        gradients = self.sampling_rate * len(members) * self.chosen("steps") * self.chosen("multiplicity")
+        gradients = self.chosen("sampling_rate") * len(members) * self.chosen("steps") * self.chosen("multiplicity")
         samples = sum(shard.count for shard in shards) * self.chosen("sampling_steps")
         passes = self.chosen("pretraining_images") + 2 * gradients + samples / 3  # as measured on one core
         return self.scale, float(np.prod(members.size)) * passes
@@ -116,17 +124,19 @@ class PrivImage(PrivateSettings):
     def mechanisms(self) -> tuple[GaussianSteps, GaussianSteps]:
         """DP-SGD, and the query: with the least noise that keeps the budget."""
         epsilon, delta = self.budget()
-        return training_beside_one_look(epsilon, delta, self.query_share, self.sampling_rate, self.chosen("steps"))
+        rate, steps = self.chosen("sampling_rate"), self.chosen("steps")
+        return training_beside_one_look(epsilon, delta, self.query_share, rate, steps)
 
     def private_stages(self, members: Images, context: Context) -> Sequence[PrivateStage]:
         """The query and the fine-tuning; their counts together are the claim. Raises InputError where none is made."""
         self.check_claims()
         from privaudit.synth.privimage.fine_tuning import FineTuning, fine_tuning_scores
         from privaudit.synth.privimage.pretraining import shape_of
-        from privaudit.synth.privimage.query import query_scores
+        from privaudit.synth.privimage.query import check_enough, query_scores
 
         training, query = self.mechanisms()
-        classes, public = int(members.labels.max()) + 1, int(_public(context).labels.max()) + 1
+        classes, public = self.class_count(members), int(_public(context).labels.max()) + 1
+        check_enough(classes, self.classes_each, public)
         asked, shape = FineTuning(training, **self.training()), shape_of(self.shape(members, classes))
         return [
             PrivateStage(
@@ -148,7 +158,7 @@ class PrivImage(PrivateSettings):
         from privaudit.synth.privimage.diffusion import Denoiser, sampled
         from privaudit.synth.privimage.pretraining import shape_of
 
-        classes = int(shard.arguments["classes"])
+        classes = self.class_count(members)
         arrays = self._model(members, classes, context)
         model = Denoiser.from_arrays(shape_of(self.shape(members, classes)), arrays)
         labels = np.full(shard.count, int(shard.arguments["label"]))
@@ -176,8 +186,9 @@ class PrivImage(PrivateSettings):
             "fine_tuning_sampling_rate": training.sampling_rate,
             "fine_tuning_steps": training.steps,
             "fine_tuning_clip": self.clip,
-            "fine_tuning_divisor": self.divisor,
-            "public": "settings, public images, size of the images, number of classes",
+            "fine_tuning_divisor": self.chosen("divisor"),
+            "public": "settings, public images, size of the images, number of classes, that no member is among the "
+            "public images, that there are fewer than 1 / delta members",
         }
         claim = self.claim([training, query], mechanism)
         return Release(concatenate(list(parts)), claim=claim, provenance=provenance)
@@ -201,7 +212,7 @@ class PrivImage(PrivateSettings):
         """How it is fine-tuned, as JSON."""
         return {
             "clip": self.clip,
-            "divisor": self.divisor,
+            "divisor": self.chosen("divisor"),
             "learning_rate": self.chosen("learning_rate"),
             "multiplicity": self.chosen("multiplicity"),
             "average": SCALES[self.scale].average,

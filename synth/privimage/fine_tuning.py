@@ -19,7 +19,7 @@ from privaudit.calls import surroundings
 from privaudit.images import Images
 from privaudit.learning.gradient_canaries import GradientCanaries
 from privaudit.learning.private_steps import PrivateSteps, take_private_steps
-from privaudit.private_engine import noise_generator
+from privaudit.private_engine import noise_generator, randomness_from
 from privaudit.store import Arrays
 from privaudit.synth.privimage.diffusion import Denoiser, Shape, as_images, averaged_over_steps, losses, new_denoiser
 from privaudit.synth.privimage.pretraining import shape_of
@@ -91,7 +91,7 @@ def fine_tune_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -
         Denoiser.from_arrays(shape_of(arguments["shape"]), inputs["start"]),
         asked,
         images,
-        randomness=int(noise_generator(arguments, "privimage fine-tuning").integers(2**62)),
+        randomness=randomness_from(noise_generator(arguments, "privimage fine-tuning")),
         device=arguments["device"],
         progress=around.report,
         checkpoint=around.checkpoint,
@@ -109,13 +109,12 @@ def fine_tuning_scores(
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
     """What gradients leave in the steps of the fine-tuning, float64 [canaries]; of a model that is not pretrained."""
-    start, randomness = (int(value) for value in rng.integers(2**62, size=2))
     canaries = GradientCanaries(inside, claimed, asked.clip, asked.divisor, device)
     fine_tuned(
-        new_denoiser(shape, start),
+        new_denoiser(shape, int(rng.integers(2**62))),
         asked,
         images,
-        randomness=randomness,
+        randomness=randomness_from(rng),
         device=device,
         progress=surroundings().report,
         canaries=canaries,

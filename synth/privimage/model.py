@@ -11,6 +11,7 @@ from privaudit.calls import Call, compute
 from privaudit.images import Images
 from privaudit.learning import Training, trained
 from privaudit.store import Arrays
+from privaudit.synth.privimage.query import check_enough
 
 if TYPE_CHECKING:
     from privaudit.synth.privimage import PrivImage
@@ -24,6 +25,7 @@ def pretrained(
 ) -> Arrays:
     """A denoiser of the public images that the noisy query chose."""
     known = int(public.labels.max()) + 1
+    check_enough(classes, engine.classes_each, known)
     (classifier,) = trained([Training(engine.classifier, public, known, context.seed)], context.device)
     (votes,) = compute(
         Call(

@@ -46,17 +46,22 @@ def selected(histogram: Histogram, k: int) -> NDArray[np.int64]:
     Raises InputError where there are too few public classes.
     """
     classes, public = histogram.shape
-    if classes * k > public:
-        raise InputError(
-            f"{classes} private classes take {k} public {'class' if k == 1 else 'classes'} each, but the public images "
-            f"have {public}. Choose a smaller classes_each, or public images of more classes."
-        )
+    check_enough(classes, k, public)
     free, found = np.ones(public, dtype=bool), []
     for row in histogram:
         best = np.argsort(np.where(free, -row, np.inf), kind="stable")[:k]
         free[best] = False
         found.append(best)
     return np.array(found)
+
+
+def check_enough(classes: int, k: int, public: int) -> None:
+    """Raises InputError where there are too few public classes for k of each private class."""
+    if classes * k > public:
+        raise InputError(
+            f"{classes} private classes take {k} public {'class' if k == 1 else 'classes'} each, but the public images "
+            f"have {public}. Choose a smaller classes_each, or public images of more classes."
+        )
 
 
 def query_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:

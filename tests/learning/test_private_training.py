@@ -101,6 +101,14 @@ def test_equal_randomness_gives_equal_bits_and_other_does_not() -> None:
     assert not torch.equal(first, parameters(trained(noise_images(), steps, randomness=6)))
 
 
+def test_all_bits_of_the_randomness_count() -> None:
+    """Torch's own generator on the CPU knows 32 bits of a seed: numbers that differ above them give other noise."""
+    steps = GaussianSteps(1.0, 0.5, 1)
+    low = parameters(trained(noise_images(), steps, 5))
+    for bit in (32, 64, 100, 127):
+        assert not torch.equal(parameters(trained(noise_images(), steps, 5 + (1 << bit))), low)
+
+
 @pytest.mark.parametrize("name", ["convnet-groupnorm", "lenet"])
 def test_gradients_of_images_are_theirs_whatever_the_order_in_memory(name: str) -> None:
     """A step without noise and without a cut goes along the sum of the gradients; images are channels last."""

@@ -17,6 +17,7 @@ from privaudit.calls import Surroundings, inside
 from privaudit.images import Images
 from privaudit.learning import checkpoint
 from privaudit.learning.gradient_canaries import GradientCanaries
+from privaudit.learning.noisy_optimizer import NoisyOptimizer
 from privaudit.synth.privimage import fine_tuning
 from privaudit.synth.privimage.diffusion import (
     DATA,
@@ -134,8 +135,7 @@ def test_an_images_gradient_is_that_of_its_mean_loss_over_the_levels(monkeypatch
 
     monkeypatch.setattr(torch.optim.Adam, "step", kept)
     tuned(images, GaussianSteps(0.0, 1.0, 1))
-    rng = np.random.default_rng([9, 0])
-    rng.integers(2**62)  # the seed of the noise
+    rng = np.random.default_rng([9, 0, 1])
     rng.random(2)  # the coins
     model = new_denoiser(SHAPE, 1)
     shown = as_images(images.pixels, "cpu").repeat_interleave(3, 0)
@@ -149,26 +149,33 @@ def test_an_images_gradient_is_that_of_its_mean_loss_over_the_levels(monkeypatch
     torch.testing.assert_close(seen[0], total / 4, rtol=1e-3, atol=1e-6)
 
 
-def test_a_part_of_a_step_at_a_time_is_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the levels of noise differ, for they are drawn part by part; in one part as large as all they are equal."""
-    images, steps = pictures(), GaussianSteps(0.0, 1.0, 1)
-    whole = tuned(images, steps, multiplicity=1)
-    sizes: list[int] = []
-    original = losses
+@pytest.mark.parametrize("multiplicity", [1, 3])
+def test_a_part_of_a_step_at_a_time_is_the_same_sum(multiplicity: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same levels of noise for every image, whatever part it is in; and no image gives more than the clip."""
+    images, seen = pictures(), list[Tensor]()
+    add_noise = NoisyOptimizer.add_noise
 
-    def noted(model: nn.Module, shown: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
-        sizes.append(len(shown))
-        return original(model, shown, labels, rng)
+    def kept(self: NoisyOptimizer) -> None:
+        seen.append(torch.cat([parameter.summed_grad.flatten() for parameter in self.params]))
+        add_noise(self)
 
-    monkeypatch.setattr("privaudit.synth.privimage.fine_tuning.losses", noted)
-    monkeypatch.setattr(fine_tuning, "_AT_ONCE", 6)
-    assert torch.equal(tuned(images, steps, multiplicity=1), whole)
-    monkeypatch.setattr(fine_tuning, "_AT_ONCE", 4)
-    apart = tuned(images, steps, multiplicity=1)
-    assert sizes == [6, 4, 2]
-    assert not torch.equal(apart, whole)
-    start = weights(new_denoiser(SHAPE, 1))
-    assert float((apart - start).norm()) == pytest.approx(float((whole - start).norm()), rel=0.2)
+    def fixed(model: nn.Module, shown: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
+        noisy = shown + 0.3 * shown.flip(2)
+        level = torch.arange(len(shown)) % multiplicity + 1.0
+        found: Tensor = model(noisy, level, labels)
+        return (found - shown).square().mean((1, 2, 3))
+
+    monkeypatch.setattr(NoisyOptimizer, "add_noise", kept)
+    monkeypatch.setattr("privaudit.synth.privimage.fine_tuning.losses", fixed)
+    steps = GaussianSteps(0.0, 1.0, 1)
+    for at_once in (6, 4, 3, 1):
+        monkeypatch.setattr(fine_tuning, "_AT_ONCE", at_once * multiplicity)
+        tuned(images, steps, clip=1e-3, multiplicity=multiplicity)
+    for other in seen[1:]:
+        torch.testing.assert_close(other, seen[0], rtol=1e-3, atol=1e-8)
+    seen.clear()
+    tuned(images.take(slice(0, 1)), steps, clip=1e-3, multiplicity=multiplicity)
+    assert float(seen[0].norm()) == pytest.approx(1e-3, rel=1e-2)
 
 
 def test_noise_does_not_grow_with_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from privaudit.dp_audit import judged, observed
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.plugins import make_synthesizer
-from privaudit.private_engine import PrivateStage
+from privaudit.private_engine import PrivateStage, told_classes
 from privaudit.release import Release
 from privaudit.store import Store
 from privaudit.synth.privimage import PrivImage
@@ -200,6 +200,31 @@ def test_members_among_the_public_images_are_found(tmp_path: Path) -> None:
     engine = PrivImage(**(TINY | {"public": str(tmp_path / "public.npz")}))
     with pytest.raises(InputError, match="2 of the public images of 'privimage' are members, pixel by pixel"):
         made(engine, some, tmp_path / "store")
+
+
+def test_public_classes_without_images_are_left_out(tmp_path: Path) -> None:
+    """Or noise could choose one, and there would be nothing to learn from."""
+    rng = np.random.default_rng(2)
+    pixels = rng.integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
+    np.savez(tmp_path / "public.npz", images=pixels, labels=np.repeat([0, 3, 50, 99], 10))
+    engine = PrivImage(**(TINY | {"public": str(tmp_path / "public.npz")}))
+    assert np.unique(engine.public_images((8, 8, 1)).labels).tolist() == [0, 1, 2, 3]
+    assert len(made(engine, members(), tmp_path / "store").images) == 12
+
+
+def test_how_many_classes_there_are_does_not_depend_on_the_members(tmp_path: Path) -> None:
+    some = members()
+    without_last = some.take(np.flatnonzero(some.labels < 3))
+    plans = [
+        told_classes(PrivImage(**TINY), 5).shards(images)  # the source names five
+        for images in (some, without_last)
+    ]
+    assert plans[0] == plans[1]
+    assert len(plans[0]) == 5
+    assert PrivImage(**TINY, classes=6).class_count(some) == 6
+    assert told_classes(PrivImage(**TINY, classes=6), 5) == PrivImage(**TINY, classes=6)
+    with pytest.raises(InputError, match="classes is 3, but a member has the class number 3"):
+        PrivImage(**TINY, classes=3).shards(some)
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
