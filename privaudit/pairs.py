@@ -18,10 +18,14 @@ from privaudit.store import Arrays
 WORST, DRAWN = 12, 6
 """Pairs shown of the members ranked highest, and of members drawn at random."""
 
+PICTURED = ("scores", "nearest", "assembled pixels", "assembled start")
+"""What the pairs are made of, of that which an attacker's half returns."""
+
 
 def pairs(pools: Pools, released: Images, pile: Pile, found: Arrays, rng: np.random.Generator) -> Gallery:
     """The pairs of one attack on a candidate. found: what its half returned, for the shuffled suspects: 'scores', and
-    where the attack tells it 'nearest'.
+    where the attack tells it 'nearest'; and 'assembled pixels' and 'assembled start' (see `attack.Assembly`), of which
+    the pairs get 'assembled': what was put together of the released image, which stands there itself where nothing was.
     """
     members, controls = (
         getattr(pools, part).images.take(getattr(pools, f"scored_{part}")) for part in ("members", "controls")
@@ -31,7 +35,17 @@ def pairs(pools: Pools, released: Images, pile: Pile, found: Arrays, rng: np.ran
     if "nearest" in found:
         told = pile.scores(np.asarray(found["nearest"], dtype=np.float64), "members").astype(np.int64)
     chosen = choose(released, members, controls, (mine, theirs), told, rng)
+    if "assembled pixels" in found:
+        restored = put_together(found["assembled pixels"], found["assembled start"], chosen)
+        chosen = {**chosen, "assembled": restored}
     return {**chosen, "member row": pools.scored_members[chosen["member row"]]}
+
+
+def put_together(pixels: NDArray[np.uint8], start: NDArray[np.int64], chosen: Gallery) -> NDArray[np.uint8]:
+    """The image that was put together of each pair's released image; where there is none, that one."""
+    place = {int(row): number for number, row in enumerate(start)}
+    rows = zip(chosen["released row"].tolist(), chosen["released"], strict=True)
+    return np.stack([pixels[place[row]] if row in place else image for row, image in rows])
 
 
 def choose(

@@ -18,7 +18,7 @@ from privaudit.evidence import PAIRS, Scores
 from privaudit.execution import Failure, Task, run
 from privaudit.forecast import Speeds, attack_work
 from privaudit.halves import Means, backbones_for, half, handed
-from privaudit.pairs import pairs
+from privaudit.pairs import PICTURED, pairs
 from privaudit.piles import put_images, shuffled
 from privaudit.plan import Announce, Candidate, Plan
 from privaudit.plugins import make_attack
@@ -135,10 +135,12 @@ class Runner:
                 spent = float(result.facts["seconds"]) + float(seen[cell].facts["seconds"])
                 seconds[place] = seconds.get(place, 0.0) + spent
                 self._learn(cell, spent)
-                told = {name: result.arrays[name] for name in ("scores", "nearest") if name in result.arrays}
-                found = self.store.load(told)
+                found = self.store.load({"scores": result.arrays["scores"]})
                 scores.setdefault(place, {}).update(self._by_unit(cell, np.asarray(found["scores"])))
                 if self._pictured(cell):
+                    found = self.store.load(
+                        {name: digest for name, digest in result.arrays.items() if name in PICTURED}
+                    )
                     mine = self.shown[cell.release].images
                     rng = seeds.generator(self.plan.seed, "pairs", cell.attack)
                     galleries.setdefault(place, {})[PAIRS] = pairs(self.pools, mine, cell.pile, found, rng)

@@ -6,7 +6,8 @@ import numpy as np
 from audit_examples import random_images
 
 from privaudit.images import Images
-from privaudit.pairs import DRAWN, WORST, choose
+from privaudit.pairs import DRAWN, WORST, choose, put_together
+from privaudit.reporting.pair_gallery import pair_views
 
 MEMBERS, CONTROLS, RELEASED = (random_images(count, seed) for count, seed in ((40, 1), (30, 2), (25, 3)))
 SCORES = np.arange(40.0), np.full(30, 35.5)
@@ -58,3 +59,24 @@ def test_fewer_members_than_are_shown() -> None:
     assert few["member row"].tolist() == [2, 1, 0]
     assert not few["drawn"].any()
     assert few["rank"].tolist() == [31, 32, 33]
+
+
+def test_what_was_put_together_stands_between_the_released_image_and_the_member() -> None:
+    told = np.full(40, -1)
+    told[39], told[38] = 7, 3
+    found = chosen(told)
+    pixels = np.full((2, *RELEASED.size), 9, np.uint8)
+    pixels[1] = 200
+    restored = put_together(pixels, np.array([3, 7]), found)
+    assert (restored[0] == 200).all()  # of released image 7
+    assert (restored[1] == 9).all()
+    others = ~np.isin(found["released row"], [3, 7])
+    assert others.sum() > 3
+    assert (restored[others] == found["released"][others]).all()
+    plain = pair_views(found)[0]
+    shown = pair_views({**found, "assembled": restored})[0]
+    assert len(plain.columns) == len(plain.rows[0]) == 5
+    assert len(shown.columns) == len(shown.rows[0]) == 6
+    assert shown.columns[:3] == ("Released", "Put together of its blocks", "Member")
+    assert shown.rows[0][1].words.startswith("Put together of blocks, from ")
+    assert shown.rows[0][3].data != plain.rows[0][2].data  # the difference is to what was put together

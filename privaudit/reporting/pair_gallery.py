@@ -11,6 +11,7 @@ from privaudit.reporting.gallery import GalleryView, Picture, data_uri
 from privaudit.reporting.text import count
 
 _COLUMNS = ("Released", "Member", "Difference of the two", "Nearest control", "What the attack says")
+_ASSEMBLED = "Put together of its blocks"
 
 _NOTE = (
     "Each member stands beside the released image that its score rests on. A mirrored, shifted or cropped copy differs "
@@ -28,9 +29,10 @@ def pair_views(pairs: Gallery | None) -> tuple[GalleryView, ...]:
         return ()
     drawn = np.asarray(pairs["drawn"], dtype=np.bool_)
     note = _NOTE if np.asarray(pairs["told"]).any() else _NOTE_NEAREST
+    columns = (_COLUMNS[0], _ASSEMBLED, *_COLUMNS[1:]) if "assembled" in pairs else _COLUMNS
     captions = ("The members that this attack is surest of", "Members drawn at random, for comparison")
     return tuple(
-        GalleryView(caption, _COLUMNS, tuple(_row(pairs, int(row)) for row in np.flatnonzero(chosen)), note)
+        GalleryView(caption, columns, tuple(_row(pairs, int(row)) for row in np.flatnonzero(chosen)), note)
         for caption, chosen in zip(captions, (~drawn, drawn), strict=True)
         if chosen.any()
     )
@@ -46,12 +48,15 @@ def _row(pairs: Gallery, row: int) -> tuple[Picture, ...]:
         f"{member} beside {released}. Rank {count(rank)} of all suspects. Score {_number(pairs['score'][row])}; that "
         f"of the control {_number(pairs['control score'][row])}.{told}"
     )
+    shown, assembled = pairs["released"][row], list[Picture]()
+    if "assembled" in pairs:
+        shown = pairs["assembled"][row]
+        assembled = [Picture(data_uri(shown), f"Put together of blocks, from {released} on")]
     return (
         Picture(data_uri(pairs["released"][row]), f"Released image {released}"),
+        *assembled,
         Picture(data_uri(pairs["member"][row]), f"Private image {member}"),
-        Picture(
-            data_uri(difference(pairs["released"][row], pairs["member"][row])), f"Difference of {member} and {released}"
-        ),
+        Picture(data_uri(difference(shown, pairs["member"][row])), f"Difference of {member} and {released}"),
         Picture(data_uri(pairs["control"][row]), f"Control nearest to {released}"),
         Picture("", says),
     )
