@@ -7,6 +7,7 @@ every score from an independent re-computation. speed: shadows in as many proces
 against one after the other. simulated: TPR at 0.1 % FPR on normal scores of unequal variance.
 
     python -m benchmarks.membership --log FILE
+    python -m benchmarks.membership --log FILE --part speed        (on an idle machine; a result of its own)
 """
 
 from __future__ import annotations
@@ -174,10 +175,11 @@ def main() -> None:
     figures = summary(rows) | {"simulated": {str(k): simulated(k, 40_000, 0) for k in (*SHADOWS, 64)}}
     command = f"python -m benchmarks.membership --log FILE --data {options.data}"
     command += "".join(f" --part {part}" for part in options.part or ())
-    for name, row in figures.items():
-        print(name, row)
+    for kind, row in figures.items():
+        print(kind, row)
     raw = [{key: value for key, value in row.items() if key != "members"} for row in rows]
-    print(write_result("membership", {"summary": figures, "raw": raw}, seeds=list(few), command=command))
+    name = "membership_speed" if options.part == ["speed"] else "membership"
+    print(write_result(name, {"summary": figures, "raw": raw}, seeds=list(few), command=command))
 
 
 if __name__ == "__main__":
