@@ -20,7 +20,7 @@ from privaudit.calls import surroundings
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.release import PrivacyClaim
-from privaudit.synthesizer import Shard, Synthesizer
+from privaudit.synthesizer import Shard
 
 
 @dataclass(frozen=True)
@@ -148,11 +148,3 @@ def class_batches(classes: int, images_per_class: int, batch_size: int) -> list[
         for label in range(classes)
         for part, start in enumerate(range(0, images_per_class, batch_size))
     ]
-
-
-def told_classes(engine: Synthesizer, classes: int) -> Synthesizer:
-    """The engine with the number of classes that the members' source names, where it is asked for and not given."""
-    if isinstance(engine, PrivateSettings) and engine.classes is None:
-        told: Synthesizer = engine.model_copy(update={"classes": classes})
-        return told
-    return engine

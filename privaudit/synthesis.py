@@ -22,10 +22,9 @@ from privaudit.manifest import result_facts
 from privaudit.piles import put_images
 from privaudit.plan import Announce, settings_of, within
 from privaudit.plugins import make_synthesizer
-from privaudit.private_engine import told_classes
 from privaudit.release import PrivacyClaim, Release
 from privaudit.store import Arrays, Entry, Store, array_digest
-from privaudit.synthesizer import Shard, Synthesizer, public_images
+from privaudit.synthesizer import Shard, Synthesizer, public_images, told_classes
 
 _SHARD = "privaudit.synthesis:make_task"
 _FINISH = "privaudit.synthesis:finish_task"

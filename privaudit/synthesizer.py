@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
+
+from pydantic import BaseModel
 
 from privaudit.attack import Context
 from privaudit.errors import InputError
@@ -37,6 +39,20 @@ class Synthesizer(Protocol):
 
     def finish(self, parts: Iterable[Images], members: Images, context: Context) -> Release:
         """Put the shards together, in the order of the plan, with labels and artifacts."""
+
+
+@runtime_checkable
+class AsksForClasses(Protocol):
+    """What an engine has besides that must not count the classes of its members, for that would tell of them."""
+
+    classes: int | None
+
+
+def told_classes(engine: Synthesizer, classes: int) -> Synthesizer:
+    """The engine with as many classes as the members' source names, where it asks for them and was not told."""
+    if isinstance(engine, AsksForClasses) and engine.classes is None:
+        return cast(Synthesizer, cast(BaseModel, engine).model_copy(update={"classes": classes}))
+    return engine
 
 
 @runtime_checkable

@@ -130,10 +130,10 @@ def _seed(
     from privaudit.cli.job import engine_of, facts_of, link_persons, made_by, plan_of
     from privaudit.grid.figures import cells
     from privaudit.grid.record import Cell
-    from privaudit.private_engine import told_classes
     from privaudit.runs import open_run
     from privaudit.store import Store, key_of
     from privaudit.store_lock import in_use
+    from privaudit.synthesizer import told_classes
 
     configuration = grid.configuration(seed, attacks)
     parts = load_parts(configuration.data, seed, announce, linked=lambda: link_persons(attacks))

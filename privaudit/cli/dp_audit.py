@@ -64,9 +64,9 @@ def dp_audit(
         maker = make_synthesizer(engine, engine_settings(setting or []))
         with Announcer(quiet) as announce:
             from privaudit.dp_audit import audit, private
-            from privaudit.private_engine import told_classes
             from privaudit.store import Store, atomic_file
             from privaudit.store_lock import in_use
+            from privaudit.synthesizer import told_classes
 
             private(maker)
             parts = load_parts(data, seed, announce)

@@ -93,7 +93,7 @@ def carry_out(configuration: Configuration, places: Places) -> None:
         )
         public = load_public(configuration.also_released, parts, configuration.data, announce)
         parts = replace(parts, public=public)
-        from privaudit.private_engine import told_classes
+        from privaudit.synthesizer import told_classes
 
         engines = {name: told_classes(engine, len(parts.members.class_names)) for name, engine in engines.items()}
         ready = {

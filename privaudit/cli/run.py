@@ -106,7 +106,7 @@ def synthesize(
         check_new_folder(out)
         check_places(out, store, {"members": members}, shared=".")
         from privaudit.plugins import make_synthesizer
-        from privaudit.private_engine import told_classes
+        from privaudit.synthesizer import told_classes
 
         maker = make_synthesizer(engine, engine_settings(setting or []))
         with Announcer(quiet) as announce:

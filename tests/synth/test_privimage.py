@@ -20,13 +20,14 @@ from privaudit.dp_audit import judged, observed
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.plugins import make_synthesizer
-from privaudit.private_engine import PrivateStage, told_classes
+from privaudit.private_engine import PrivateStage
 from privaudit.release import Release
 from privaudit.store import Store
 from privaudit.synth.privimage import PrivImage
 from privaudit.synth.privimage.pretraining import relabelled
 from privaudit.synth.privimage.query import noisy, query_scores, selected, votes
 from privaudit.synthesis import synthesize
+from privaudit.synthesizer import told_classes
 
 TINY: dict[str, Any] = {
     "public": "digits",
