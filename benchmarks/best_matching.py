@@ -25,9 +25,10 @@ import numpy as np
 from benchmarks import shared_data
 from benchmarks.cells import Cell, finished
 from benchmarks.recording import write_result
+from benchmarks.tasks import results
 from privaudit import seeds
 from privaudit.attack import Context
-from privaudit.execution import Failure, Task, run
+from privaudit.execution import Task
 from privaudit.images import Images, concatenate
 from privaudit.learning import Network, Recipe, accuracy, features, train
 from privaudit.learning.batches import as_float
@@ -106,13 +107,7 @@ def released(name: str, store: Store, members: Images, processes: int) -> Images
         )
         for shard in engine.shards(members)
     ]
-    made = {}
-    for task, result in run(tasks, store, processes):
-        if isinstance(result, Failure):
-            raise SystemExit(f"{task.label}: {result.message}\n{result.trace}")
-        made[task.key] = store.load(dict(result.arrays))
-        print(task.label, flush=True)
-    parts = [made[task.key] for task in tasks]
+    parts = results(tasks, store, processes)
     return concatenate([Images(part["pixels"], part["labels"]) for part in parts])
 
 
@@ -214,7 +209,7 @@ def main() -> None:
     means = {name: float(np.mean(found)) for name, found in table.items()}
     for name, mean in means.items():
         print(f"{mean:.4f}  {name}")
-    results = {
+    told = {
         "images": IMAGES,
         "common": COMMON,
         "temperature": TEMPERATURE,
@@ -224,7 +219,7 @@ def main() -> None:
         "raw": rows,
     }
     command = "python -m benchmarks.best_matching --log best_matching.jsonl --stores FOLDER"
-    print(write_result("best_matching", results, seeds=list(SEEDS), command=command))
+    print(write_result("best_matching", told, seeds=list(SEEDS), command=command))
 
 
 if __name__ == "__main__":

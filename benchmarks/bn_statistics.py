@@ -13,7 +13,7 @@ Every cell is a task in the store, so that a stopped run goes on.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ import torch
 
 from benchmarks import shared_data
 from benchmarks.recording import write_result
+from benchmarks.tasks import results
 from privaudit import seeds
 from privaudit.attack import Context
 from privaudit.data.builtin import load_digits
-from privaudit.execution import Failure, Task, run
+from privaudit.execution import Task
 from privaudit.images import Images, concatenate
 from privaudit.learning import Network, Recipe, Training, accuracy, probabilities, trained
 from privaudit.manifest import result_facts
@@ -104,16 +105,6 @@ def data(part: str, seed: int) -> tuple[Images, Images, Images]:
     return members, members.take(rows), test
 
 
-def _done(tasks: Sequence[Task], store: Store, processes: int) -> list[dict[str, str]]:
-    results: dict[str, dict[str, str]] = {}
-    for task, result in run(tasks, store, processes):
-        if isinstance(result, Failure):
-            raise SystemExit(f"{task.label}: {result.message}\n{result.trace}")
-        results[task.key] = dict(result.arrays)
-        print(task.label, flush=True)
-    return [results[task.key] for task in tasks]
-
-
 def one(part: str, seed: int, store: Store, processes: int) -> dict[str, dict[str, list[float]]]:
     """Accuracies by what the release is, and by its labels."""
     members, real, test = data(part, seed)
@@ -137,8 +128,8 @@ def one(part: str, seed: int, store: Store, processes: int) -> dict[str, dict[st
             )
             for shard in engine.shards(members)
         ]
-    made = iter(_done([task for plan in plans.values() for task in plan], store, processes))
-    releases = {name: concatenate([_images(store.load(next(made))) for _ in plan]) for name, plan in plans.items()}
+    made = iter(results([task for plan in plans.values() for task in plan], store, processes))
+    releases = {name: concatenate([_images(next(made)) for _ in plan]) for name, plan in plans.items()}
     releases["as many real images"] = real
     studies = {
         (name, labels): Task(
@@ -152,8 +143,8 @@ def one(part: str, seed: int, store: Store, processes: int) -> dict[str, dict[st
         for labels in ("hard", "soft")
     }
     found: dict[str, dict[str, list[float]]] = {}
-    for (name, labels), arrays in zip(studies, _done(list(studies.values()), store, processes), strict=True):
-        found.setdefault(name, {})[labels] = [float(value) for value in store.load(arrays)["accuracy"]]
+    for (name, labels), arrays in zip(studies, results(list(studies.values()), store, processes), strict=True):
+        found.setdefault(name, {})[labels] = [float(value) for value in arrays["accuracy"]]
     return found
 
 
@@ -173,7 +164,7 @@ def main() -> None:
         }
         for name in names
     }
-    results = {
+    told = {
         "settings": {
             key: getattr(value, "model_dump", lambda value=value: value)() for key, value in PARTS[part].items()
         },
@@ -187,7 +178,7 @@ def main() -> None:
     }
     path = write_result(
         f"bn_statistics_{part}",
-        results,
+        told,
         seeds=list(SEEDS[part]),
         command=f"python -m benchmarks.bn_statistics --part {part}",
     )

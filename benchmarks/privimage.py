@@ -14,7 +14,7 @@ Every step is a task in the store, and goes on where it was stopped.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ import numpy as np
 
 from benchmarks import shared_data
 from benchmarks.recording import write_result
+from benchmarks.tasks import results
 from privaudit import seeds
 from privaudit.accounting import GaussianSteps, epsilon_spent
 from privaudit.attack import Context
 from privaudit.calls import surroundings
-from privaudit.execution import Failure, Task, run
+from privaudit.execution import Task
 from privaudit.images import Images
 from privaudit.learning import Recipe, Training, accuracy, features, trained
 from privaudit.manifest import result_facts
@@ -35,7 +36,6 @@ from privaudit.store import Arrays, Store
 from privaudit.synth.privimage import PrivImage
 from privaudit.synth.privimage.diffusion import Denoiser, sampled
 from privaudit.synth.privimage.model import VERSION, fine_tuned, pretrained
-from privaudit.synth.privimage.pretraining import shape_of
 from privaudit.utility.feature_distances import frechet_distance
 from privaudit.utility.recipes import student_recipe
 
@@ -74,7 +74,7 @@ def release(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Array
     model = pretrained(engine, members, public, 10, query, context)
     if kind != "no fine-tuning":
         model = fine_tuned(engine, model, members, 10, training, context)
-    network = Denoiser.from_arrays(shape_of(engine.shape(members, 10)), model)
+    network = Denoiser.from_arrays(engine.shape(members, 10), model)
     labels = np.repeat(np.arange(10), SAMPLES // 10)
     steps = engine.chosen("sampling_steps")
     parts = [sampled(network, part, (28, 28), steps, context.generator, "cpu") for part in np.split(labels, 50)]
@@ -94,16 +94,6 @@ def study(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     }
 
 
-def _done(tasks: Sequence[Task], store: Store, processes: int) -> dict[str, Arrays]:
-    found: dict[str, Arrays] = {}
-    for task, result in run(tasks, store, processes):
-        if isinstance(result, Failure):
-            raise SystemExit(f"{task.label}: {result.message}\n{result.trace}")
-        found[task.label] = store.load(dict(result.arrays))
-        print(task.label, flush=True)
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, required=True)
@@ -120,18 +110,21 @@ def main() -> None:
     stored = {name: put_images(store, part) for name, part in (("members", members), ("public", public))}
     facts = {"version": VERSION, **result_facts("cpu")}
     tasks = [Task(kind, "benchmarks.privimage:release", {"kind": kind, "seed": 0}, stored, facts) for kind in KINDS]
-    releases = {kind: _images(arrays) for kind, arrays in _done(tasks, store, options.processes).items()}
+    made = results(tasks, store, options.processes)
+    releases = {kind: _images(arrays) for kind, arrays in zip(KINDS, made, strict=True)}
     releases["as many members"] = members.take(slice(0, SAMPLES))
     beside = {"members": stored["members"], "test": put_images(store, test)}
     studies = [
-        Task(f"study of {kind}", "benchmarks.privimage:study", {}, beside | {"release": put_images(store, made)}, facts)
-        for kind, made in releases.items()
+        Task(
+            f"study of {kind}", "benchmarks.privimage:study", {}, beside | {"release": put_images(store, images)}, facts
+        )
+        for kind, images in releases.items()
     ]
-    found = _done(studies, store, options.processes)
+    found = dict(zip(releases, results(studies, store, options.processes), strict=True))
     table = {
         kind: {
-            "accuracy": found[f"study of {kind}"]["accuracy"].tolist(),
-            "frechet_distance": float(found[f"study of {kind}"]["frechet"]),
+            "accuracy": found[kind]["accuracy"].tolist(),
+            "frechet_distance": float(found[kind]["frechet"]),
         }
         for kind in releases
     }
@@ -147,14 +140,14 @@ def main() -> None:
     }
     for kind, row in table.items():
         print(f"{np.mean(row['accuracy']):.4f}  {row['frechet_distance']:.2f}  {kind}")
-    results = {
+    told = {
         "common": COMMON,
         "kinds": KINDS,
-        "judge_accuracy": float(found["study of as many members"]["judge"]),
+        "judge_accuracy": float(found["as many members"]["judge"]),
         "budgets": budgets,
         "table": table,
     }
-    print(write_result("privimage", results, seeds=0, command="python -m benchmarks.privimage --store FOLDER"))
+    print(write_result("privimage", told, seeds=0, command="python -m benchmarks.privimage --store FOLDER"))
 
 
 if __name__ == "__main__":

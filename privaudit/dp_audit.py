@@ -28,6 +28,7 @@ from privaudit.plugins import make_synthesizer
 from privaudit.private_engine import PrivateEngine, PrivateStage
 from privaudit.statistics.tradeoff import CanaryTest, canary_test
 from privaudit.store import Arrays, Store
+from privaudit.synthesis import public_input
 from privaudit.synthesizer import Synthesizer, public_images
 
 FEWEST, MOST = 100, 100_000
@@ -163,10 +164,8 @@ def audit(
 def observe_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """Inputs {'members'}, and 'public' where it is used, to 'scores' of the canaries of one stage."""
     engine = private(make_synthesizer(arguments["engine"], dict(arguments["settings"])))
-    members, *public = (
-        Images(inputs[name]["pixels"], inputs[name]["labels"]) for name in ("members", "public") if name in inputs
-    )
-    own = context(arguments, arguments["engine"], "dp-audit", reference=public[0] if public else None)
+    members = Images(inputs["members"]["pixels"], inputs["members"]["labels"])
+    own = context(arguments, arguments["engine"], "dp-audit", reference=public_input(inputs))
     (stage,) = (one for one in engine.private_stages(members, own) if one.name == arguments["stage"])
     return {"scores": observed(stage, arguments["count"], arguments["seed"])}
 

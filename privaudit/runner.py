@@ -135,12 +135,11 @@ class Runner:
                 spent = float(result.facts["seconds"]) + float(seen[cell].facts["seconds"])
                 seconds[place] = seconds.get(place, 0.0) + spent
                 self._learn(cell, spent)
-                found = self.store.load({"scores": result.arrays["scores"]})
+                pictured = self._pictured(cell)
+                wanted = PICTURED if pictured else ("scores",)
+                found = self.store.load({name: result.arrays[name] for name in wanted if name in result.arrays})
                 scores.setdefault(place, {}).update(self._by_unit(cell, np.asarray(found["scores"])))
-                if self._pictured(cell):
-                    found = self.store.load(
-                        {name: digest for name, digest in result.arrays.items() if name in PICTURED}
-                    )
+                if pictured:
                     mine = self.shown[cell.release].images
                     rng = seeds.generator(self.plan.seed, "pairs", cell.attack)
                     galleries.setdefault(place, {})[PAIRS] = pairs(self.pools, mine, cell.pile, found, rng)

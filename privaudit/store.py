@@ -91,13 +91,12 @@ def _link(partial: Path, path: Path) -> None:
     try:
         os.link(partial, path)
     except FileExistsError:
-        return
+        pass
     except OSError as error:
         if error.errno in FULL:
             raise
         if not path.exists():  # a file system without links
             os.replace(partial, path)
-            partial.touch()
 
 
 @dataclass(frozen=True)

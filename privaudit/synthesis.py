@@ -30,8 +30,19 @@ _SHARD = "privaudit.synthesis:make_task"
 _FINISH = "privaudit.synthesis:finish_task"
 
 
-def plan_shards(engine: Synthesizer, members: Images, *, seed: int, effort: Effort, device: str) -> list[Task]:
-    """The tasks that make a release of these members, in the order of the plan; nothing is stored yet."""
+def plan_shards(
+    engine: Synthesizer,
+    members: Images,
+    *,
+    seed: int,
+    effort: Effort,
+    device: str,
+    public: Mapping[str, Images] | None = None,
+) -> list[Task]:
+    """The tasks that make a release of these members, in the order of the plan; nothing is stored yet.
+
+    public: the engine's public images, where they were loaded already.
+    """
     if len(members) == 0:
         raise InputError("There are no members to make a release from.")
     shards = engine.shards(members)
@@ -39,7 +50,7 @@ def plan_shards(engine: Synthesizer, members: Images, *, seed: int, effort: Effo
         raise InputError(
             f"The synthesizer '{engine.name}' must plan parts with names of their own; found none or twins."
         )
-    images = {"members": members, **public_images(engine, members)}
+    images = {"members": members, **(public_images(engine, members) if public is None else public)}
     stored = {
         name: {"pixels": array_digest(part.pixels), "labels": array_digest(part.labels)}
         for name, part in images.items()
@@ -94,9 +105,10 @@ def synthesize(
     Raises InputError where the settings do not fit the members or the machine, IncompleteError where a shard failed.
     """
     engine = told_classes(engine, classes) if classes else engine
-    tasks = plan_shards(engine, members, seed=seed, effort=effort, device=device)
-    shards, images = engine.shards(members), {"members": members, **public_images(engine, members)}
-    stored = {name: put_images(store, part) for name, part in images.items()}
+    public = public_images(engine, members)
+    tasks = plan_shards(engine, members, seed=seed, effort=effort, device=device, public=public)
+    shards = engine.shards(members)
+    stored = {name: put_images(store, part) for name, part in {"members": members, **public}.items()}
     before = sum(store.get(task.key) is not None for task in tasks)
     made: dict[str, Entry] = {}
     announce(f"making {sum(shard.count for shard in shards):,} images with {engine.name}", 0, len(tasks))
@@ -132,7 +144,8 @@ def _images(arrays: Arrays) -> Images:
     return Images(arrays["pixels"], arrays["labels"])
 
 
-def _public(inputs: Mapping[str, Arrays]) -> Images | None:
+def public_input(inputs: Mapping[str, Arrays]) -> Images | None:
+    """The public images among the inputs of a task of an engine; None where it uses none."""
     return _images(inputs["public"]) if "public" in inputs else None
 
 
@@ -140,7 +153,7 @@ def make_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arr
     """One shard: inputs {'members'}, and 'public' where it is used, to pixels and labels."""
     engine = make_synthesizer(arguments["engine"], dict(arguments["settings"]))
     shard = Shard(**arguments["shard"])
-    own = context(arguments, engine.name, "shard", shard.name, reference=_public(inputs))
+    own = context(arguments, engine.name, "shard", shard.name, reference=public_input(inputs))
     made = engine.make(shard, _images(inputs["members"]), own)
     if len(made) != shard.count:
         raise InputError(f"The synthesizer '{engine.name}' made {len(made)} images instead of {shard.count}.")
@@ -151,7 +164,7 @@ def finish_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> A
     """All shards in order, and inputs {'members'}, and 'public' where it is used, to the arrays of a release."""
     engine = make_synthesizer(arguments["engine"], dict(arguments["settings"]))
     parts = [_images(inputs[name]) for name in sorted(inputs) if name not in ("members", "public")]
-    own = context(arguments, engine.name, "finish", reference=_public(inputs))
+    own = context(arguments, engine.name, "finish", reference=public_input(inputs))
     release = engine.finish(parts, _images(inputs["members"]), own)
     found: dict[str, NDArray[Any]] = {"pixels": release.images.pixels, "labels": release.images.labels}
     if release.soft_labels is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from installed_examples import install_engine
@@ -15,7 +15,9 @@ from privaudit.attack import Context, Settings
 from privaudit.errors import InputError
 from privaudit.images import Images, concatenate
 from privaudit.release import PrivacyClaim, Release
-from privaudit.synthesizer import Shard
+from privaudit.store import Store
+from privaudit.synthesis import synthesize
+from privaudit.synthesizer import Shard, Synthesizer
 
 
 class Toy(Settings):
@@ -77,3 +79,9 @@ class Toy(Settings):
 def install(folder: Path) -> str:
     """Make the engine an installed one; returns the PYTHONPATH that finds it."""
     return install_engine(folder, "toy", f"{__name__}:Toy")
+
+
+def made(engine: Synthesizer, members: Images, folder: Path, seed: int = 5, **others: Any) -> Release:
+    """A release by this engine, made in this process, in a store of this folder."""
+    given: dict[str, Any] = {"seed": seed, "effort": "quick", "device": "cpu", "workers": 0}
+    return synthesize(engine, members, Store(folder), announce=lambda *said: None, **{**given, **others})

@@ -74,6 +74,7 @@ def carry_out(configuration: Configuration, places: Places) -> None:
     """Do all that the configuration asks for, and exit with the code of the verdict."""
     from privaudit.policy import load_policy
     from privaudit.runs import check_out
+    from privaudit.synthesizer import told_classes
 
     given = sources_of(configuration.data)
     given |= {f"release '{one.name}'": one.release for one in configuration.candidates if one.release is not None}
@@ -93,8 +94,6 @@ def carry_out(configuration: Configuration, places: Places) -> None:
         )
         public = load_public(configuration.also_released, parts, configuration.data, announce)
         parts = replace(parts, public=public)
-        from privaudit.synthesizer import told_classes
-
         engines = {name: told_classes(engine, len(parts.members.class_names)) for name, engine in engines.items()}
         ready = {
             one.name: load_candidate(one, parts, configuration.data, announce)

@@ -23,7 +23,6 @@ from privaudit.learning.gradient_canaries import GradientCanaries
 Gradients = Callable[[nn.Module, NDArray[np.int64], np.random.Generator], None]
 """Leaves the gradient of each of these rows in `grad_sample` of the module's parameters."""
 
-
 _ROUNDING = 1e-2
 _CANARIES_AT_ONCE = 256
 
@@ -97,17 +96,14 @@ def take_private_steps(
                 group["lr"] = learning_rate(step / asked.steps.steps)
             coins = rng.random(count + (len(canaries.rows) if canaries else 0)) < asked.steps.sampling_rate
             drawn = canaries.rows[coins[count:]] if canaries else None
-            private.zero_grad(set_to_none=True)
             parts = _parts(np.flatnonzero(coins[:count]), drawn, at_once)
             for number, (rows, mine) in enumerate(parts, 1):
+                private.zero_grad(set_to_none=True)
                 _leave(gradients, wrapped, rows, rng)
                 if canaries is not None:
                     canaries.join(own, mine)
-                if number < len(parts):
-                    private.signal_skip_step()
+                private.signal_skip_step(do_skip=number < len(parts))
                 private.step()
-                if number < len(parts):
-                    private.zero_grad(set_to_none=True)
             if canaries is not None:
                 canaries.look()
             if averaged is not None:

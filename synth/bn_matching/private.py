@@ -73,7 +73,7 @@ class DPBNMatching(PrivateSettings):
     temperature: float = Field(4.0, gt=0, description="divides the teacher's logits before soft labels are made")
 
     def shards(self, members: Images) -> Sequence[Shard]:
-        """Batches of one class each; every class up to the largest label has as many."""
+        """Batches of one class each; every class has as many."""
         self.mechanisms("quick")  # an impossible budget is told before anything is done
         self.check_delta(len(members))
         return class_batches(self.class_count(members), self.images_per_class, self.batch_size)

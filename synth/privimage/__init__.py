@@ -25,8 +25,11 @@ from privaudit.learning import Recipe
 from privaudit.private_engine import PrivateSettings, PrivateStage, class_batches
 from privaudit.release import Release
 from privaudit.store import Arrays
+from privaudit.synth.privimage.diffusion import Denoiser, Shape, sampled
+from privaudit.synth.privimage.fine_tuning import FineTuning, fine_tuning_scores
 from privaudit.synth.privimage.installed import diffusers
 from privaudit.synth.privimage.model import VERSION, fine_tuned, pretrained
+from privaudit.synth.privimage.query import check_enough, query_scores
 from privaudit.synthesizer import Shard
 
 
@@ -52,6 +55,9 @@ SCALES = {
     "small": Scale((16, 16, 32), 1, 200_000, 64, 1e-3, 300, 1e-3, 1, 0.99, 25, 0.1, 200.0),
     "paper": Scale((32, 64, 64), 2, 260_000_000, 512, 1e-4, 150, 3e-4, 8, 0.999, 50, 1 / 3, 19_384.0),
 }
+
+
+_NEEDED = "privimage needs public images with classes, of any source: --set public=DATA."
 
 
 class PrivImage(PrivateSettings):
@@ -103,12 +109,12 @@ class PrivImage(PrivateSettings):
     def public_images(self, size: tuple[int, int, int]) -> Images:
         """The public images, as large as the members and with as many channels; classes without images left out."""
         if self.public is None:
-            raise InputError("privimage needs public images with classes, of any source: --set public=DATA.")
+            raise InputError(_NEEDED)
         found = loading.load(self.public, size=size[:2], channels=size[2]).images
         return Images(found.pixels, np.unique(found.labels, return_inverse=True)[1].astype(np.int64))
 
     def shards(self, members: Images) -> Sequence[Shard]:
-        """Batches of one class each; every class up to the largest label has as many."""
+        """Batches of one class each; every class has as many."""
         diffusers()
         self.mechanisms()  # an impossible budget is told before anything is done
         self.check_delta(len(members))
@@ -130,14 +136,10 @@ class PrivImage(PrivateSettings):
     def private_stages(self, members: Images, context: Context) -> Sequence[PrivateStage]:
         """The query and the fine-tuning; their counts together are the claim. Raises InputError where none is made."""
         self.check_claims()
-        from privaudit.synth.privimage.fine_tuning import FineTuning, fine_tuning_scores
-        from privaudit.synth.privimage.pretraining import shape_of
-        from privaudit.synth.privimage.query import check_enough, query_scores
-
         training, query = self.mechanisms()
         classes, public = self.class_count(members), int(_public(context).labels.max()) + 1
         check_enough(classes, self.classes_each, public)
-        asked, shape = FineTuning(training, **self.training()), shape_of(self.shape(members, classes))
+        asked, shape = FineTuning(training, **self.training()), self.shape(members, classes)
         return [
             PrivateStage(
                 "query",
@@ -155,12 +157,9 @@ class PrivImage(PrivateSettings):
 
     def make(self, shard: Shard, members: Images, context: Context) -> Images:
         """Sample one batch. It looks at the fine-tuned model, and at no member."""
-        from privaudit.synth.privimage.diffusion import Denoiser, sampled
-        from privaudit.synth.privimage.pretraining import shape_of
-
         classes = self.class_count(members)
         arrays = self._model(members, classes, context)
-        model = Denoiser.from_arrays(shape_of(self.shape(members, classes)), arrays)
+        model = Denoiser.from_arrays(self.shape(members, classes), arrays)
         labels = np.full(shard.count, int(shard.arguments["label"]))
         steps = self.chosen("sampling_steps")
         return Images(sampled(model, labels, members.size[:2], steps, context.generator, context.device), labels)
@@ -198,15 +197,10 @@ class PrivImage(PrivateSettings):
         given = getattr(self, name, None)
         return getattr(SCALES[self.scale], name) if given is None else given
 
-    def shape(self, members: Images, classes: int) -> dict[str, Any]:
-        """Of the model, as JSON."""
+    def shape(self, members: Images, classes: int) -> Shape:
+        """Of the model."""
         scale = SCALES[self.scale]
-        return {
-            "channels": members.size[2],
-            "classes": classes,
-            "widths": list(scale.widths),
-            "blocks": scale.blocks,
-        }
+        return Shape(members.size[2], classes, scale.widths, scale.blocks)
 
     def training(self) -> dict[str, Any]:
         """How it is fine-tuned, as JSON."""
@@ -228,5 +222,5 @@ class PrivImage(PrivateSettings):
 
 def _public(context: Context) -> Images:
     if context.reference is None:
-        raise InputError("privimage needs public images with classes, of any source: --set public=DATA.")
+        raise InputError(_NEEDED)
     return context.reference

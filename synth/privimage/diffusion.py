@@ -41,6 +41,11 @@ class Shape:
     blocks: int
 
 
+def shape_of(arguments: Mapping[str, Any]) -> Shape:
+    """A shape from JSON."""
+    return Shape(**{**arguments, "widths": tuple(arguments["widths"])})
+
+
 class Denoiser(nn.Module):
     """Estimates images from noisy ones, for a class or for none."""
 

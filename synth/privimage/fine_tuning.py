@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,15 @@ from privaudit.learning.gradient_canaries import GradientCanaries
 from privaudit.learning.private_steps import PrivateSteps, take_private_steps
 from privaudit.private_engine import noise_generator, randomness_from
 from privaudit.store import Arrays
-from privaudit.synth.privimage.diffusion import Denoiser, Shape, as_images, averaged_over_steps, losses, new_denoiser
-from privaudit.synth.privimage.pretraining import shape_of
+from privaudit.synth.privimage.diffusion import (
+    Denoiser,
+    Shape,
+    as_images,
+    averaged_over_steps,
+    losses,
+    new_denoiser,
+    shape_of,
+)
 
 _AT_ONCE = 256
 """Gradients that are held in memory together, a level of noise each."""
@@ -48,7 +56,7 @@ def fine_tuned(
     device: str,
     progress: Progress,
     canaries: GradientCanaries | None = None,
-    checkpoint: Any = None,
+    checkpoint: Path | None = None,
 ) -> Denoiser:
     """The model after all steps, averaged over them, on the CPU; `model` is changed. See `take_private_steps`."""
     times = asked.multiplicity

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from privaudit.accounting import GaussianSteps
@@ -48,7 +49,7 @@ def pretrained(
             f"{_HERE}.pretraining:pretrain_task",
             {
                 **_common(context),
-                "shape": engine.shape(members, classes),
+                "shape": asdict(engine.shape(members, classes)),
                 "images": seen,
                 "batch_size": engine.chosen("pretraining_batch"),
                 "learning_rate": engine.chosen("pretraining_learning_rate"),
@@ -70,7 +71,7 @@ def fine_tuned(
             f"{_HERE}.fine_tuning:fine_tune_task",
             {
                 **_secret(engine, context),
-                "shape": engine.shape(members, classes),
+                "shape": asdict(engine.shape(members, classes)),
                 "steps": [steps.noise_multiplier, steps.sampling_rate, steps.steps],
                 "training": engine.training(),
             },

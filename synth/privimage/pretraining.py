@@ -15,7 +15,7 @@ from privaudit.images import Images
 from privaudit.learning.checkpoint import Checkpoint
 from privaudit.learning.training import autocast, seeded
 from privaudit.store import Arrays
-from privaudit.synth.privimage.diffusion import Shape, as_images, averaged_over_steps, losses, new_denoiser
+from privaudit.synth.privimage.diffusion import as_images, averaged_over_steps, losses, new_denoiser, shape_of
 
 _NO_CLASS = 0.1
 """Share of the images that are shown without their class."""
@@ -57,8 +57,3 @@ def pretrain_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) ->
     state.remove()
     model.load_state_dict(averaged.module.state_dict())
     return model.cpu().arrays()
-
-
-def shape_of(arguments: Mapping[str, Any]) -> Shape:
-    """A shape from JSON."""
-    return Shape(arguments["channels"], arguments["classes"], tuple(arguments["widths"]), arguments["blocks"])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from engine_examples import made
 from matching_examples import images, network
 from pydantic import ValidationError
 
@@ -19,8 +20,6 @@ from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Recipe, features, logits
 from privaudit.learning.batches import as_float
-from privaudit.release import Release
-from privaudit.store import Store
 from privaudit.synth.bn_matching import BNMatching
 from privaudit.synth.bn_matching.barycentres import barycentres, means_of_several
 from privaudit.synth.bn_matching.folding import MatchedNetwork
@@ -29,7 +28,6 @@ from privaudit.synth.bn_matching.moments import EAGER
 from privaudit.synth.bn_matching.moves import Moves, seen_in_part
 from privaudit.synth.bn_matching.several import in_pixels, of_standardised, restandardised
 from privaudit.synth.bn_matching.statistics import Law, collect
-from privaudit.synthesis import synthesize
 
 TEACHER = Recipe(network="convnet", epochs=2, batch_size=16, precision="float32")
 SMALL = BNMatching(teacher=TEACHER, steps=3, precision="float32", images_per_class=2)
@@ -37,19 +35,6 @@ SMALL = BNMatching(teacher=TEACHER, steps=3, precision="float32", images_per_cla
 
 def context(*names: str, **changes: Any) -> Context:
     return replace(Context(seeds.generator(0, *names)), **changes)
-
-
-def made(engine: BNMatching, members: Images, folder: Path, seed: int = 0, **others: Any) -> Release:
-    return synthesize(
-        engine,
-        members,
-        Store(folder),
-        seed=seed,
-        effort="quick",
-        device="cpu",
-        announce=lambda what, done, total: None,
-        **{"workers": 0, **others},
-    )
 
 
 def test_agreement_by_hand() -> None:

@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engine_examples import made
 
 from privaudit.images import Images
 from privaudit.plan import settings_of
 from privaudit.plugins import SYNTHESIZERS, installed, make_synthesizer, synthesizer_class
-from privaudit.release import Release
-from privaudit.store import Store
-from privaudit.synthesis import synthesize
 from privaudit.synthesizer import Synthesizer
 
 QUICK: dict[str, dict[str, Any]] = {
@@ -54,11 +52,6 @@ def members(count: int = 24, channels: int = 1, size: tuple[int, int] = (8, 8)) 
     rng = np.random.default_rng(7)
     labels = np.array([0, 1, 0, 1, 0, 1, 3] * count, dtype=np.int64)[:count]
     return Images(rng.integers(0, 256, (count, *size, channels), dtype=np.uint8), labels)
-
-
-def made(engine: Synthesizer, some: Images, folder: Path, seed: int = 5) -> Release:
-    quiet = lambda *said: None  # noqa: E731
-    return synthesize(engine, some, Store(folder), seed=seed, effort="quick", device="cpu", workers=0, announce=quiet)
 
 
 @pytest.fixture(params=ENGINES)

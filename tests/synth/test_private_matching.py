@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_engine_contract import made, members
+from engine_examples import made
+from test_engine_contract import members
 from torch.nn import functional
 
 from privaudit import seeds

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engine_examples import made
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -21,12 +22,9 @@ from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.plugins import make_synthesizer
 from privaudit.private_engine import PrivateStage
-from privaudit.release import Release
-from privaudit.store import Store
 from privaudit.synth.privimage import PrivImage
 from privaudit.synth.privimage.pretraining import relabelled
 from privaudit.synth.privimage.query import noisy, query_scores, selected, votes
-from privaudit.synthesis import synthesize
 from privaudit.synthesizer import told_classes
 
 TINY: dict[str, Any] = {
@@ -57,19 +55,6 @@ PUBLISHED = {
 def members(count: int = 24, size: int = 8) -> Images:
     rng = np.random.default_rng(7)
     return Images(rng.integers(0, 256, (count, size, size, 1), dtype=np.uint8), np.arange(count, dtype=np.int64) % 4)
-
-
-def made(engine: Any, some: Images, folder: Path, seed: int = 5) -> Release:
-    return synthesize(
-        engine,
-        some,
-        Store(folder),
-        seed=seed,
-        effort="quick",
-        device="cpu",
-        workers=0,
-        announce=lambda what, done, total: None,
-    )
 
 
 def test_votes_by_hand() -> None:
