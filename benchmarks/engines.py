@@ -133,7 +133,7 @@ def one(cell: Cell, stores: Path) -> dict[str, Any]:
     }
 
 
-def _exposed(row: dict[str, Any]) -> tuple[str, float, float]:
+def exposed(row: dict[str, Any]) -> tuple[str, float, float]:
     """The strongest attack by the lower bound of the exposed share, and its bounds."""
     bounds = [
         (name, found["exposed"]["low"], found["exposed"]["high"])
@@ -147,7 +147,7 @@ def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for data, engine in product(("mnist", "cifar10"), ENGINES):
         mine = [row for row in rows if (row["cell"]["data"], row["cell"]["engine"]) == (data, engine)]
-        exposed = [_exposed(row) for row in mine]
+        exposed = [exposed(row) for row in mine]
         ratios = [row["utility"]["ratio"]["estimate"] for row in mine]
         found[f"{data}, {engine}"] = {
             "utility_ratio": [float(np.mean(ratios)), min(ratios), max(ratios)],

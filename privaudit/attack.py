@@ -137,6 +137,7 @@ class Context:
         for attacks that rank siblings (see `ranks`), and None where persons are not known.
     weights: the weight store, which the attacker may have too; only for attacks that use it (see `uses_backbones`), and
         None where it has no backbone.
+    masks: what of each member is foreground, pixels [N, H, W, 1]; only for engines that ask for it.
     """
 
     generator: np.random.Generator
@@ -147,6 +148,7 @@ class Context:
     progress: Progress = no_progress
     reference_units: NDArray[np.str_] | None = None
     weights: Path | None = None
+    masks: Images | None = None
 
     def own_images(self, attack: str, needs: str = "images of the attacker's own from the same source") -> Images:
         """The attacker's own images. Raises InputError where he has fewer than two, naming the attack that needs them.

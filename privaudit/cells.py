@@ -44,6 +44,7 @@ def context(
     *names: str,
     reference: Images | None = None,
     reference_units: NDArray[np.str_] | None = None,
+    masks: Images | None = None,
 ) -> Context:
     """The context of a half of an attack or of a part of an engine; its randomness is derived by these names."""
     return Context(
@@ -55,6 +56,7 @@ def context(
         progress=surroundings().report,
         reference_units=reference_units,
         weights=Path(arguments["weights"]) if "weights" in arguments else None,
+        masks=masks,
     )
 
 

@@ -18,6 +18,8 @@ from privaudit.release import TrainedOn
 from privaudit.validation import read_yaml, validated
 
 NAME = re.compile(r"\w(?:[\w .+-]{0,58}[\w+-])?")
+ENGINE_SOURCES = ("public", "masks", "masked", "stable_diffusion", "control")
+"""Settings of engines that name files; relative ones lie beside the configuration."""
 PARTS = ("members", "controls", "fresh", "reference", "test", "siblings")
 
 
@@ -211,8 +213,9 @@ def _placed_candidate(one: CandidateSource, folder: Path) -> CandidateSource:
     }
     if one.teacher is not None:
         update["teacher"] = one.teacher.model_copy(update={"file": str(folder / one.teacher.file)})
-    if isinstance(public := one.settings.get("public"), str):
-        update["settings"] = one.settings | {"public": _placed(public, folder)}
+    update["settings"] = one.settings | {
+        name: _placed(source, folder) for name in ENGINE_SOURCES if isinstance(source := one.settings.get(name), str)
+    }
     return one.model_copy(update=update)
 
 

@@ -28,8 +28,8 @@ from privaudit.plugins import make_synthesizer
 from privaudit.private_engine import PrivateEngine, PrivateStage
 from privaudit.statistics.tradeoff import CanaryTest, canary_test
 from privaudit.store import Arrays, Store
-from privaudit.synthesis import public_input
-from privaudit.synthesizer import Synthesizer, public_images
+from privaudit.synthesis import engine_context
+from privaudit.synthesizer import Synthesizer, beside_members
 
 FEWEST, MOST = 100, 100_000
 _VERSION = 1
@@ -129,10 +129,10 @@ def audit(
     opened = private(engine)
     claimed, delta = opened.budget()
     given = {"seed": seed, "effort": effort, "device": device}
-    public = public_images(engine, members)
-    stages = opened.private_stages(members, context(given, engine.name, "dp-audit", reference=public.get("public")))
+    beside = beside_members(engine, members)
+    stages = opened.private_stages(members, context(given, engine.name, "dp-audit", reference=beside.get("public")))
     class_ = f"{type(engine).__module__}:{type(engine).__qualname__}"
-    stored = {name: put_images(store, part) for name, part in {"members": members, **public}.items()}
+    stored = {name: put_images(store, part) for name, part in {"members": members, **beside}.items()}
     tasks = [
         Task(
             f"{engine.name}: {stage.name} with {canaries:,} canaries",
@@ -165,7 +165,7 @@ def observe_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> 
     """Inputs {'members'}, and 'public' where it is used, to 'scores' of the canaries of one stage."""
     engine = private(make_synthesizer(arguments["engine"], dict(arguments["settings"])))
     members = Images(inputs["members"]["pixels"], inputs["members"]["labels"])
-    own = context(arguments, arguments["engine"], "dp-audit", reference=public_input(inputs))
+    own = engine_context(arguments, inputs, "dp-audit")
     (stage,) = (one for one in engine.private_stages(members, own) if one.name == arguments["stage"])
     return {"scores": observed(stage, arguments["count"], arguments["seed"])}
 

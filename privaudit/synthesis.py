@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from privaudit.attack import Effort
+from privaudit.attack import Context, Effort
 from privaudit.cells import context
 from privaudit.compiling import has_compiler
 from privaudit.errors import InputError, PrivauditError
@@ -24,7 +24,7 @@ from privaudit.plan import Announce, settings_of, within
 from privaudit.plugins import make_synthesizer
 from privaudit.release import PrivacyClaim, Release
 from privaudit.store import Arrays, Entry, Store, array_digest
-from privaudit.synthesizer import Shard, Synthesizer, public_images, told_classes
+from privaudit.synthesizer import BESIDE, Shard, Synthesizer, beside_members, told_classes
 
 _SHARD = "privaudit.synthesis:make_task"
 _FINISH = "privaudit.synthesis:finish_task"
@@ -37,11 +37,11 @@ def plan_shards(
     seed: int,
     effort: Effort,
     device: str,
-    public: Mapping[str, Images] | None = None,
+    beside: Mapping[str, Images] | None = None,
 ) -> list[Task]:
     """The tasks that make a release of these members, in the order of the plan; nothing is stored yet.
 
-    public: the engine's public images, where they were loaded already.
+    beside: what the engine uses beside the members, where it was loaded already.
     """
     if len(members) == 0:
         raise InputError("There are no members to make a release from.")
@@ -50,7 +50,7 @@ def plan_shards(
         raise InputError(
             f"The synthesizer '{engine.name}' must plan parts with names of their own; found none or twins."
         )
-    images = {"members": members, **(public_images(engine, members) if public is None else public)}
+    images = {"members": members, **(beside_members(engine, members) if beside is None else beside)}
     stored = {
         name: {"pixels": array_digest(part.pixels), "labels": array_digest(part.labels)}
         for name, part in images.items()
@@ -105,10 +105,10 @@ def synthesize(
     Raises InputError where the settings do not fit the members or the machine, IncompleteError where a shard failed.
     """
     engine = told_classes(engine, classes) if classes else engine
-    public = public_images(engine, members)
-    tasks = plan_shards(engine, members, seed=seed, effort=effort, device=device, public=public)
+    beside = beside_members(engine, members)
+    tasks = plan_shards(engine, members, seed=seed, effort=effort, device=device, beside=beside)
     shards = engine.shards(members)
-    stored = {name: put_images(store, part) for name, part in {"members": members, **public}.items()}
+    stored = {name: put_images(store, part) for name, part in {"members": members, **beside}.items()}
     before = sum(store.get(task.key) is not None for task in tasks)
     made: dict[str, Entry] = {}
     announce(f"making {sum(shard.count for shard in shards):,} images with {engine.name}", 0, len(tasks))
@@ -144,16 +144,17 @@ def _images(arrays: Arrays) -> Images:
     return Images(arrays["pixels"], arrays["labels"])
 
 
-def public_input(inputs: Mapping[str, Arrays]) -> Images | None:
-    """The public images among the inputs of a task of an engine; None where it uses none."""
-    return _images(inputs["public"]) if "public" in inputs else None
+def engine_context(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays], *names: str) -> Context:
+    """The context of a part of an engine, with what of the inputs it uses beside the members."""
+    public, masks = (_images(inputs[name]) if name in inputs else None for name in BESIDE)
+    return context(arguments, arguments["engine"], *names, reference=public, masks=masks)
 
 
 def make_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
-    """One shard: inputs {'members'}, and 'public' where it is used, to pixels and labels."""
+    """One shard: inputs {'members'}, and what is used beside them, to pixels and labels."""
     engine = make_synthesizer(arguments["engine"], dict(arguments["settings"]))
     shard = Shard(**arguments["shard"])
-    own = context(arguments, engine.name, "shard", shard.name, reference=public_input(inputs))
+    own = engine_context(arguments, inputs, "shard", shard.name)
     made = engine.make(shard, _images(inputs["members"]), own)
     if len(made) != shard.count:
         raise InputError(f"The synthesizer '{engine.name}' made {len(made)} images instead of {shard.count}.")
@@ -161,10 +162,10 @@ def make_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arr
 
 
 def finish_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
-    """All shards in order, and inputs {'members'}, and 'public' where it is used, to the arrays of a release."""
+    """All shards in order, and inputs {'members'}, and what is used beside them, to the arrays of a release."""
     engine = make_synthesizer(arguments["engine"], dict(arguments["settings"]))
-    parts = [_images(inputs[name]) for name in sorted(inputs) if name not in ("members", "public")]
-    own = context(arguments, engine.name, "finish", reference=public_input(inputs))
+    parts = [_images(inputs[name]) for name in sorted(inputs) if name not in ("members", *BESIDE)]
+    own = engine_context(arguments, inputs, "finish")
     release = engine.finish(parts, _images(inputs["members"]), own)
     found: dict[str, NDArray[Any]] = {"pixels": release.images.pixels, "labels": release.images.labels}
     if release.soft_labels is not None:

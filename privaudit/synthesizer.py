@@ -61,28 +61,51 @@ class UsesPublicImages(Protocol):
 
     public: str | None
 
-    def public_images(self, size: tuple[int, int, int]) -> Images:
+    def public_images(self, size: tuple[int, int, int]) -> Images | None:
         """They, in the members' size: height, width, channels. The engine finds them as `context.reference`.
 
-        Raises InputError where none are named, or they cannot be used.
+        None where it does without. Raises InputError where it cannot and none are named, or they cannot be used.
         """
 
 
-def public_images(engine: Synthesizer, members: Images) -> dict[str, Images]:
-    """The public images of an engine under the name 'public'; nothing where it uses none.
+@runtime_checkable
+class UsesMasks(Protocol):
+    """What an engine has besides that treats parts of a member apart: its setting `masks` says where they are."""
 
-    Raises InputError where some are members: the engine would treat them as no secret.
+    masks: str | None
+
+    def member_masks(self, members: Images) -> Images | None:
+        """What of each member is foreground, pixels [N, H, W, 1], 255 or 0. The engine finds it as `context.masks`.
+
+        None where the engine needs none, or makes them itself. Raises InputError where one is missing.
+        """
+
+
+BESIDE = ("public", "masks")
+"""Names of what an engine may use beside the members."""
+
+
+def beside_members(engine: Synthesizer, members: Images) -> dict[str, Images]:
+    """What an engine uses beside the members: 'public' images, 'masks'; nothing where it uses nothing.
+
+    Raises InputError where public images are members: the engine would treat them as no secret.
     """
-    if not isinstance(engine, UsesPublicImages):
-        return {}
-    found = engine.public_images(members.size)
+    masks = engine.member_masks(members) if isinstance(engine, UsesMasks) else None
+    both = zip(BESIDE, (_public(engine, members), masks), strict=True)
+    return {name: found for name, found in both if found is not None}
+
+
+def _public(engine: Synthesizer, members: Images) -> Images | None:
+    found = engine.public_images(members.size) if isinstance(engine, UsesPublicImages) else None
+    if found is None:
+        return None
     both = {released for _, released in identical_copies(members, [], found).pairs}
     if both:
         raise InputError(
             f"{len(both):,} of the public images of '{engine.name}' are members, pixel by pixel. It would use them as "
             "if they were no secret: leave them out of one of the two."
         )
-    return {"public": found}
+    return found
 
 
 def made(engine: Synthesizer, members: Images, context: Context) -> Release:

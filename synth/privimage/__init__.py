@@ -22,12 +22,12 @@ from privaudit.data import loading
 from privaudit.errors import InputError
 from privaudit.images import Images, concatenate
 from privaudit.learning import Recipe
+from privaudit.learning.edm import diffusers
 from privaudit.private_engine import PrivateSettings, PrivateStage, class_batches
 from privaudit.release import Release
 from privaudit.store import Arrays
-from privaudit.synth.privimage.diffusion import Denoiser, Shape, sampled
+from privaudit.synth.privimage.diffusion import ENGINE, Denoiser, Shape, sampled
 from privaudit.synth.privimage.fine_tuning import FineTuning, fine_tuning_scores
-from privaudit.synth.privimage.installed import diffusers
 from privaudit.synth.privimage.model import VERSION, fine_tuned, pretrained
 from privaudit.synth.privimage.query import check_enough, query_scores
 from privaudit.synthesizer import Shard
@@ -115,7 +115,7 @@ class PrivImage(PrivateSettings):
 
     def shards(self, members: Images) -> Sequence[Shard]:
         """Batches of one class each; every class has as many."""
-        diffusers()
+        diffusers(ENGINE)
         self.mechanisms()  # an impossible budget is told before anything is done
         self.check_delta(len(members))
         return class_batches(self.class_count(members), self.images_per_class, self.batch_size)

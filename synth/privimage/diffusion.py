@@ -1,9 +1,4 @@
-"""A diffusion model as Karras et al. 2022 (EDM, arXiv 2206.00364) have it: a UNet behind their preconditioning, their
-loss, and the deterministic sampler (Euler's steps along their noise levels, which is DDIM). UNet and scheduler are
-those of diffusers.
-
-Images are float32 [N, C, H, W] in [-1, 1].
-"""
+"""The model: a UNet of diffusers behind the preconditioning of `privaudit.learning.edm`, conditioned on a class."""
 
 from __future__ import annotations
 
@@ -16,17 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel
 
+from privaudit.learning import edm
 from privaudit.learning.training import seeded
-from privaudit.synth.privimage.installed import diffusers
 
-LEAST_NOISE, MOST_NOISE, BEND = 0.002, 80.0, 7.0
-DATA = 3**-0.5
-"""Standard deviation of the images: that of a uniform distribution."""
-
-_LOG_NOISE = -1.2, 1.2
-"""Mean and standard deviation of the logarithm of the noise in training."""
+ENGINE = "privimage"
 
 
 @dataclass(frozen=True)
@@ -53,7 +42,7 @@ class Denoiser(nn.Module):
         super().__init__()
         self.shape = shape
         levels = len(shape.widths)
-        self.unet = diffusers().UNet2DModel(
+        self.unet = edm.diffusers(ENGINE).UNet2DModel(
             in_channels=shape.channels,
             out_channels=shape.channels,
             block_out_channels=shape.widths,
@@ -64,7 +53,7 @@ class Denoiser(nn.Module):
             norm_num_groups=8,
             attention_head_dim=8,
         )
-        self.scheduler = _scheduler()
+        self.scheduler = edm.scheduler(ENGINE)
 
     def forward(self, noisy: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
         """What the images are without their noise, whose standard deviation is `noise` [N]. labels: [N]; the number of
@@ -100,53 +89,10 @@ def new_denoiser(shape: Shape, seed: int) -> Denoiser:
         return Denoiser(shape)
 
 
-def _scheduler() -> Any:
-    return diffusers().EDMEulerScheduler(sigma_min=LEAST_NOISE, sigma_max=MOST_NOISE, sigma_data=DATA, rho=BEND)
-
-
-def losses(model: nn.Module, images: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
-    """The loss of each image, [N], at a level of noise of its own: the mean squared error over its pixels, weighed so
-    that every level counts the same.
-    """
-    level = np.exp(rng.normal(*_LOG_NOISE, len(images))).astype(np.float32)
-    noise = torch.from_numpy(level).to(images.device)
-    drawn = torch.from_numpy(rng.standard_normal(tuple(images.shape), dtype=np.float32)).to(images.device)
-    found: Tensor = model(images + drawn * noise[:, None, None, None], noise, labels)
-    weight = (noise**2 + DATA**2) / (noise * DATA) ** 2
-    return weight * (found - images).square().mean((1, 2, 3))
-
-
-def averaged_over_steps(model: nn.Module, decay: float) -> AveragedModel:
-    """Follows a model in training: a moving average, whose decay per step rises to this one over the first steps, so
-    that what it started with is forgotten in short trainings too.
-    """
-
-    def average(kept: Tensor, now: Tensor, steps: Tensor | int) -> Tensor:
-        done = int(steps)
-        return kept.lerp(now, 1 - min(decay, (1 + done) / (10 + done)))
-
-    return AveragedModel(model, avg_fn=average, use_buffers=True)
-
-
-def as_images(pixels: NDArray[np.uint8], device: str) -> Tensor:
-    """uint8 [N, H, W, C] to float32 [N, C, H, W] in [-1, 1]."""
-    return torch.from_numpy(np.array(pixels)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-@torch.no_grad()
 def sampled(
     model: Denoiser, labels: NDArray[np.int64], size: tuple[int, int], steps: int, rng: np.random.Generator, device: str
 ) -> NDArray[np.uint8]:
     """An image of each label, uint8 [N, H, W, C], from noise, in so many steps."""
-    model = model.to(device).eval()
-    scheduler, wanted = _scheduler(), torch.from_numpy(labels).to(device)
-    scheduler.set_timesteps(steps)
-    start = rng.standard_normal((len(labels), model.shape.channels, *size), dtype=np.float32)
-    images = torch.from_numpy(start).to(device) * scheduler.init_noise_sigma
-    for step, level in zip(scheduler.timesteps, scheduler.sigmas, strict=False):
-        answer = model.raw(images, torch.full((len(labels), 1, 1, 1), float(level), device=device), wanted)
-        scheduler.scale_model_input(images, step)  # it must be told where it is; the answer has this done already
-        images = scheduler.step(answer, step, images).prev_sample
-    levels = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    pixels: NDArray[np.uint8] = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    return pixels
+    model, wanted = model.to(device).eval(), torch.from_numpy(labels).to(device)
+    shape = (len(labels), model.shape.channels, *size)
+    return edm.sampled(lambda images, noise: model.raw(images, noise, wanted), shape, steps, rng, device, ENGINE)

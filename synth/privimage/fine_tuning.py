@@ -18,19 +18,12 @@ from privaudit.accounting import GaussianSteps
 from privaudit.attack import Progress
 from privaudit.calls import surroundings
 from privaudit.images import Images
+from privaudit.learning.edm import as_images, averaged_over_steps, losses
 from privaudit.learning.gradient_canaries import GradientCanaries
 from privaudit.learning.private_steps import PrivateSteps, take_private_steps
 from privaudit.private_engine import noise_generator, randomness_from
 from privaudit.store import Arrays
-from privaudit.synth.privimage.diffusion import (
-    Denoiser,
-    Shape,
-    as_images,
-    averaged_over_steps,
-    losses,
-    new_denoiser,
-    shape_of,
-)
+from privaudit.synth.privimage.diffusion import Denoiser, Shape, new_denoiser, shape_of
 
 _AT_ONCE = 256
 """Gradients that are held in memory together, a level of noise each."""

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from privaudit import seeds
-from privaudit.calls import surroundings
 from privaudit.images import Images
-from privaudit.learning.checkpoint import Checkpoint
-from privaudit.learning.training import autocast, seeded
+from privaudit.learning.edm import as_images, losses, train
+from privaudit.learning.training import autocast
 from privaudit.store import Arrays
-from privaudit.synth.privimage.diffusion import as_images, averaged_over_steps, losses, new_denoiser, shape_of
+from privaudit.synth.privimage.diffusion import new_denoiser, shape_of
 
 _NO_CLASS = 0.1
 """Share of the images that are shown without their class."""
@@ -37,23 +37,22 @@ def pretrain_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) ->
     images, device = relabelled(public, inputs["query"]["selected"]), arguments["device"]
     seed, shape, batch = arguments["seed"], shape_of(arguments["shape"]), arguments["batch_size"]
     model = new_denoiser(shape, int(seeds.generator(seed, "privimage start").integers(2**62))).to(device).train()
-    averaged = averaged_over_steps(model, _AVERAGE)
-    optimizer = torch.optim.Adam(model.parameters(), lr=arguments["learning_rate"])
-    around, steps = surroundings(), -(-arguments["images"] // batch)
-    state = Checkpoint(around.checkpoint, model, averaged, optimizer)
-    for step in range(state.load(), steps):
+
+    def loss(step: int) -> Tensor:
         rng = seeds.generator(seed, "privimage pretraining", step)
         rows = rng.integers(len(images), size=batch)
         labels = np.where(rng.random(batch) < _NO_CLASS, shape.classes, images.labels[rows])
-        with seeded(step), autocast(device, device == "cuda"):
+        with autocast(device, device == "cuda"):
             shown = as_images(images.pixels[rows], device)
-            loss = losses(model, shown, torch.from_numpy(labels).to(device), rng).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        averaged.update_parameters(model)
-        state.save(step + 1)
-        around.report("pretraining on public images", (step + 1) / steps)
-    state.remove()
-    model.load_state_dict(averaged.module.state_dict())
+            return losses(model, shown, torch.from_numpy(labels).to(device), rng).mean()
+
+    train(
+        model,
+        model.parameters(),
+        loss,
+        steps=-(-arguments["images"] // batch),
+        learning_rate=arguments["learning_rate"],
+        decay=_AVERAGE,
+        stage="pretraining on public images",
+    )
     return model.cpu().arrays()

@@ -34,6 +34,10 @@ LONG = {
         *("public=digits", "epsilon=8", "delta=1e-4", "classifier.network=convnet", "classifier.epochs=1"),
         *("pretraining_images=12000", "steps=12", "images_per_class=40", "batch_size=10", "noise=seeded"),
     ),
+    "spinml": (
+        *("public=digits", "foreground=L1", "background=L2", "pretraining_images=3000", "edges_images=3000"),
+        *("fine_tuning_steps=60", "images_per_class=40", "batch_size=10"),
+    ),
 }
 """Settings with which an engine takes seconds and makes several parts."""
 

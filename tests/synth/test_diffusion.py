@@ -16,18 +16,11 @@ from privaudit.attack import no_progress
 from privaudit.calls import Surroundings, inside
 from privaudit.images import Images
 from privaudit.learning import checkpoint
+from privaudit.learning.edm import DATA, as_images, losses
 from privaudit.learning.gradient_canaries import GradientCanaries
 from privaudit.learning.noisy_optimizer import NoisyOptimizer
 from privaudit.synth.privimage import fine_tuning
-from privaudit.synth.privimage.diffusion import (
-    DATA,
-    Denoiser,
-    Shape,
-    as_images,
-    losses,
-    new_denoiser,
-    sampled,
-)
+from privaudit.synth.privimage.diffusion import Denoiser, Shape, new_denoiser, sampled
 from privaudit.synth.privimage.fine_tuning import FineTuning, fine_tuned
 from privaudit.synth.privimage.pretraining import pretrain_task
 

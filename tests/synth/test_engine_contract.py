@@ -40,6 +40,15 @@ QUICK: dict[str, dict[str, Any]] = {
         "sampling_steps": 2,
         "noise": "seeded",
     },
+    "spinml": {
+        "public": "digits",
+        "foreground": "L1",
+        "background": "L2",
+        "pretraining_images": 128,
+        "edges_images": 128,
+        "fine_tuning_steps": 2,
+        "sampling_steps": 2,
+    },
 }
 """Settings with which an engine is quick, where it is not."""
 
