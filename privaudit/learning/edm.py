@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
 from privaudit.calls import surroundings
@@ -96,6 +97,12 @@ def train(
         around.report(stage, (step + 1) / steps)
     state.remove()
     model.load_state_dict(averaged.module.state_dict())
+
+
+def padded(images: Tensor, step: int) -> Tensor:
+    """Zeros at the right and the lower side, so that both sides are multiples of `step`, as a UNet needs them."""
+    height, width = images.shape[2:]
+    return functional.pad(images, (0, -width % step, 0, -height % step))
 
 
 def as_images(pixels: NDArray[np.uint8], device: str) -> Tensor:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from privaudit.learning import edm
 from privaudit.learning.training import seeded
@@ -66,7 +65,7 @@ class Denoiser(nn.Module):
         """The UNet's own answer. Sides that do not halve often enough are padded."""
         height, width = noisy.shape[2:]
         step = 2 ** (len(self.shape.widths) - 1)
-        ready = functional.pad(self.scheduler.precondition_inputs(noisy, noise), (0, -width % step, 0, -height % step))
+        ready = edm.padded(self.scheduler.precondition_inputs(noisy, noise), step)
         level = self.scheduler.precondition_noise(noise).flatten()
         found: Tensor = self.unet(ready, level, class_labels=labels).sample
         return found[:, :, :height, :width]

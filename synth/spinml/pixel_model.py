@@ -63,11 +63,14 @@ class PixelModel(nn.Module):
         return self.scheduler.precondition_outputs(noisy, self.raw(noisy, column, prompts, drawn), column)  # type: ignore[no-any-return]
 
     def raw(self, noisy: Tensor, noise: Tensor, prompts: Tensor, drawn: Tensor | None = None) -> Tensor:
-        """The UNet's own answer."""
-        ready = self.scheduler.precondition_inputs(noisy, noise)
+        """The UNet's own answer. Sides that do not halve often enough are padded."""
+        height, width = noisy.shape[2:]
+        step = 2 ** (len(_WIDTHS) - 1)
+        ready = edm.padded(self.scheduler.precondition_inputs(noisy, noise), step)
         level = self.scheduler.precondition_noise(noise).flatten()
         down, middle = None, None
-        if self.control is not None:
+        if self.control is not None and drawn is not None:
+            drawn = edm.padded(drawn, step)
             down, middle = self.control(ready, level, None, drawn, class_labels=prompts, return_dict=False)
         found: Tensor = self.unet(
             ready,
@@ -77,7 +80,7 @@ class PixelModel(nn.Module):
             down_block_additional_residuals=down,
             mid_block_additional_residual=middle,
         ).sample
-        return found.float()
+        return found[:, :, :height, :width].float()
 
     def arrays(self) -> Arrays:
         """All weights by name."""

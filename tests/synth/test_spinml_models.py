@@ -83,6 +83,13 @@ def test_edges_change_nothing_before_they_were_learned(base: Arrays) -> None:
     torch.testing.assert_close(answer(base, [0, 1], drawn), answer(base, [0, 1]), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [(9, 11), (5, 5), (1, 3)])
+def test_sizes_that_do_not_halve_are_padded(size: tuple[int, int]) -> None:
+    model = PixelModel(Shape(3, 2, True))
+    found = model(torch.zeros(2, 3, *size), torch.ones(2), torch.tensor([0, 1]), torch.zeros(2, 1, *size))
+    assert found.shape == (2, 3, *size)
+
+
 def test_learning_edges_leaves_the_model_as_it_is(base: Arrays) -> None:
     found = edges_task(STEERED, {"public": arrays_of(pictures()), "start": base})
     for name, value in base.items():
