@@ -24,8 +24,12 @@ DIM = 0.6
 SIDE = 28
 
 
-def strokes(manner: Manner, rows: NDArray[np.int64], rng: np.random.Generator) -> tuple[Dataset, NDArray[np.bool_]]:
-    """Images of these rows of MNIST's training images, 28 x 28 in colour, and where the strokes are, [N, H, W]."""
+def strokes(
+    manner: Manner, rows: NDArray[np.int64], patches: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[Dataset, NDArray[np.bool_]]:
+    """Images of these rows of MNIST's training images, 28 x 28 in colour, and where there is anything of the strokes,
+    [N, H, W]. patches: the rows of CIFAR-10's training images behind them, see `grounds`.
+    """
     digits = load("mnist").images.take(rows)
     alpha = digits.pixels[..., 0].astype(np.float64) / 255
     if manner == "private":
@@ -33,19 +37,23 @@ def strokes(manner: Manner, rows: NDArray[np.int64], rng: np.random.Generator) -
         alpha = np.max(
             [around[:, down : down + SIDE, across : across + SIDE] for down in range(3) for across in range(3)], axis=0
         )
-    patches = _patches(manner, len(rows), rng) * DIM
+    behind = _cut(patches, rng) * DIM
     colour = _colours(manner, len(rows), rng)
-    mixed = alpha[..., None] * colour + (1 - alpha[..., None]) * patches
+    mixed = alpha[..., None] * colour + (1 - alpha[..., None]) * behind
     images = Images(np.rint(mixed).clip(0, 255).astype(np.uint8), digits.labels)
     names = tuple(str(digit) for digit in range(10))
-    return Dataset(images, names, None, tuple(str(row) for row in rows.tolist()), manner), alpha > 0.5
+    return Dataset(images, names, None, tuple(str(row) for row in rows.tolist()), manner), alpha > 0
 
 
-def _patches(manner: Manner, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def grounds(manner: Manner) -> NDArray[np.int64]:
+    """Rows of CIFAR-10's training images that may stand behind strokes of this manner."""
+    vehicles = np.isin(cifar10_parts()[0].labels, VEHICLES)
+    return np.flatnonzero(vehicles if manner == "private" else ~vehicles)
+
+
+def _cut(rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
     everything = cifar10_parts()[0]
-    vehicles = np.isin(everything.labels, VEHICLES)
-    rows = rng.choice(np.flatnonzero(vehicles if manner == "private" else ~vehicles), count)
-    down, across = rng.integers(0, 32 - SIDE + 1, (2, count))
+    down, across = rng.integers(0, 32 - SIDE + 1, (2, len(rows)))
     return np.array(
         [
             everything.pixels[row, top : top + SIDE, left : left + SIDE]

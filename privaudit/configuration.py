@@ -18,7 +18,7 @@ from privaudit.release import TrainedOn
 from privaudit.validation import read_yaml, validated
 
 NAME = re.compile(r"\w(?:[\w .+-]{0,58}[\w+-])?")
-ENGINE_SOURCES = ("public", "masks", "masked", "stable_diffusion", "control")
+ENGINE_SOURCES = ("public", "masks", "masked", "stable_diffusion", "controlnet")
 """Settings of engines that name files; relative ones lie beside the configuration."""
 PARTS = ("members", "controls", "fresh", "reference", "test", "siblings")
 

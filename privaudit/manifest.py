@@ -11,7 +11,10 @@ from typing import Any
 
 import privaudit
 
-_PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "torchvision", "Pillow")
+_PACKAGES = (
+    *("numpy", "scipy", "scikit-learn", "torch", "torchvision", "Pillow"),
+    *("opacus", "diffusers", "transformers", "opencv-python-headless"),
+)
 
 
 @lru_cache(maxsize=1)

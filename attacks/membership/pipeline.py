@@ -20,6 +20,7 @@ from privaudit.images import Images
 from privaudit.learning import trained
 from privaudit.plugins import make_synthesizer
 from privaudit.synthesis import plan_shards
+from privaudit.synthesizer import beside_members
 
 RUNS: dict[Effort, int] = {"quick": 4, "standard": 8, "thorough": 32}
 _FINISH = "privaudit.synthesis:finish_task"
@@ -48,6 +49,7 @@ def remade(
 ) -> list[Images]:
     """What an engine makes of each of these sets of images, as `synthesize` would; all runs asked for at once."""
     maker = make_synthesizer(engine, settings)
+    beside = [beside_members(maker, feed) for feed in feeds]
     plans = [
         plan_shards(
             maker,
@@ -55,21 +57,26 @@ def remade(
             seed=int(seeds.generator(seed, "pipeline shadows", number).integers(2**31)),
             effort=effort,
             device=device,
+            beside=more,
         )
-        for number, feed in enumerate(feeds)
+        for number, (feed, more) in enumerate(zip(feeds, beside, strict=True))
+    ]
+    inputs = [
+        {name: _arrays(images) for name, images in {"members": feed, **more}.items()}
+        for feed, more in zip(feeds, beside, strict=True)
     ]
     calls = [
-        Call(task.label, task.function, task.arguments, {"members": _arrays(feed)}, task.facts)
-        for tasks, feed in zip(plans, feeds, strict=True)
+        Call(task.label, task.function, task.arguments, given, task.facts)
+        for tasks, given in zip(plans, inputs, strict=True)
         for task in tasks
     ]
     made = iter(compute(*calls))
     last = []
-    for tasks, feed in zip(plans, feeds, strict=True):
+    for tasks, given in zip(plans, inputs, strict=True):
         parts = {f"{number:06d}": next(made) for number in range(len(tasks))}
         arguments = {name: value for name, value in tasks[0].arguments.items() if name != "shard"}
         label = f"{engine}: putting the images together"
-        last.append(Call(label, _FINISH, arguments, {"members": _arrays(feed), **parts}, tasks[0].facts))
+        last.append(Call(label, _FINISH, arguments, {**given, **parts}, tasks[0].facts))
     return [Images(found["pixels"], found["labels"]) for found in compute(*last)]
 
 

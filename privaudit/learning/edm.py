@@ -76,27 +76,36 @@ def train(
     *,
     steps: int,
     learning_rate: float,
-    decay: float,
+    decay: float | None,
     stage: str,
 ) -> None:
-    """Adam on the loss of each step; the model ends as the moving average over the steps. A task that was killed goes
-    on at its checkpoint, so that the loss of a step must depend on its number alone.
+    """Adam on the loss of each step; the model ends as the moving average over the steps, or as it is without
+    `decay`. A task that was killed goes on at its checkpoint, so the loss of a step must depend on its number alone.
+
+    Raises InputError where the loss is no longer a number.
     """
-    averaged = averaged_over_steps(model, decay)
+    averaged = None if decay is None else averaged_over_steps(model, decay)
     optimizer = torch.optim.Adam(parameters, lr=learning_rate)
     around = surroundings()
     state = Checkpoint(around.checkpoint, model, averaged, optimizer)
     for step in range(state.load(), steps):
         with seeded(step):
             found = loss(step)
+        if not torch.isfinite(found):
+            raise InputError(
+                f"{stage[0].upper()}{stage[1:]} diverged in step {step + 1}: its loss is {found.item()}. Choose a "
+                f"learning_rate below {learning_rate:g}."
+            )
         optimizer.zero_grad(set_to_none=True)
         found.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        averaged.update_parameters(model)
+        if averaged is not None:
+            averaged.update_parameters(model)
         state.save(step + 1)
         around.report(stage, (step + 1) / steps)
     state.remove()
-    model.load_state_dict(averaged.module.state_dict())
+    if averaged is not None:
+        model.load_state_dict(averaged.module.state_dict())
 
 
 def padded(images: Tensor, step: int) -> Tensor:

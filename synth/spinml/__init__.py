@@ -29,7 +29,7 @@ from privaudit.synth.spinml.references import Level, References, masks_of
 from privaudit.synth.spinml.vision import Segmenter, opencv
 from privaudit.synthesizer import Shard
 
-_SOURCES = {"public", "masks", "masked", "stable_diffusion", "control"}
+_SOURCES = {"public", "masks", "masked", "stable_diffusion", "controlnet"}
 """Settings that name places: no business of who gets the release."""
 
 
@@ -63,7 +63,7 @@ class SpinML(Settings):
     stable_diffusion: str | None = Field(
         None, description="folder with a Stable Diffusion in the format of diffusers, in the place of the small model"
     )
-    control: str | None = Field(
+    controlnet: str | None = Field(
         None, description="folder with a ControlNet for edges in the same format; needed with it where some are L1"
     )
     subjects: tuple[str, ...] = Field(
@@ -81,11 +81,11 @@ class SpinML(Settings):
     def _fits_together(self) -> SpinML:
         if (self.masks is None) != (self.masked is None):
             raise ValueError("masks and masked belong together: masks, and the images that they belong to")
-        if self.control is not None and self.stable_diffusion is None:
-            raise ValueError("control belongs to stable_diffusion; the small model learns to follow edges by itself")
-        if self.stable_diffusion is not None and self.steered and self.control is None:
+        if self.controlnet is not None and self.stable_diffusion is None:
+            raise ValueError("controlnet belongs to stable_diffusion; the small model learns to follow edges by itself")
+        if self.stable_diffusion is not None and self.steered and self.controlnet is None:
             raise ValueError(
-                "L1 with stable_diffusion needs control: the folder of a ControlNet for edges that belongs to it"
+                "L1 with stable_diffusion needs controlnet: the folder of a ControlNet for edges that belongs to it"
             )
         if self.stable_diffusion is not None and not self.subjects:
             raise ValueError("stable_diffusion needs subjects: what each class is called, in their order")
@@ -124,8 +124,8 @@ class SpinML(Settings):
         model = {}
         if self.stable_diffusion is not None:
             model = {"model": stable_diffusion.digest(self.stable_diffusion)}
-            if self.control is not None:
-                model["control"] = stable_diffusion.control_digest(self.control)
+            if self.controlnet is not None:
+                model["controlnet"] = stable_diffusion.controlnet_digest(self.controlnet)
             if len(self.subjects) <= labels.max():
                 raise InputError(
                     f"subjects names {len(self.subjects)} classes, and the members have {int(labels.max()) + 1}. Name "
@@ -164,15 +164,21 @@ class SpinML(Settings):
         )
 
     def make(self, shard: Shard, members: Images, context: Context) -> Images:
-        """Sample one batch; each image is steered by the edges of one reference, in turn."""
-        references = self.references(members, context)
+        """Sample one batch."""
+        draw = small if self.stable_diffusion is None else large
+        made = draw(self, shard, members, context)
+        return Images(made, np.full(shard.count, int(shard.arguments["label"]), dtype=np.int64))
+
+    def steering(self, references: References, shard: Shard, seed: int) -> NDArray[np.bool_] | None:
+        """Edges for each image of a shard, [count, H, W]; None where none steer. Each reference of the class has its
+        turn before one has another, in random order.
+        """
+        if not self.steered:
+            return None
         label = int(shard.arguments["label"])
         mine = np.flatnonzero(references.labels == label)
-        rows = mine[(int(shard.arguments["start"]) + np.arange(shard.count)) % len(mine)]
-        drawn = references.edges[rows] if self.steered else None
-        draw = small if self.stable_diffusion is None else large
-        made = draw(self, shard, references, drawn, members, context)
-        return Images(made, np.full(shard.count, label, dtype=np.int64))
+        order = seeds.generator(seed, "spinml steering", label).permutation(mine)
+        return np.asarray(references.edges[order[(int(shard.arguments["start"]) + np.arange(shard.count)) % len(mine)]])
 
     def references(self, members: Images, context: Context) -> References:
         """What leaves the device."""

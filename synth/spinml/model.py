@@ -52,13 +52,12 @@ def sanitised_references(engine: SpinML, chosen: Images, masks: Images | None) -
 def small(
     engine: SpinML,
     shard: Shard,
-    references: References,
-    drawn: NDArray[np.bool_] | None,
     members: Images,
     context: Context,
 ) -> NDArray[np.uint8]:
     """The images of a shard by the small model: of public images, of their edges, of the references."""
     public, label = _public(members, context), int(shard.arguments["label"])
+    references = engine.references(members, context)
     shape = Shape(members.size[2], int(public.labels.max()) + 1)
     base = _computed(
         f"pretraining a diffusion model on {engine.pretraining_images:,} public images",
@@ -92,19 +91,14 @@ def small(
     prompts = pixel_model.prompt(np.full(shard.count, label), shape.classes, rare=engine.shown)
     model = pixel_model.PixelModel.from_arrays(shape, weights)
     steps, size = engine.training.sampling_steps, members.size[:2]
+    drawn = engine.steering(references, shard, context.seed)
     return pixel_model.sampled(model, prompts, drawn, size, steps, context.generator, context.device)
 
 
-def large(
-    engine: SpinML,
-    shard: Shard,
-    references: References,
-    drawn: NDArray[np.bool_] | None,
-    members: Images,
-    context: Context,
-) -> NDArray[np.uint8]:
+def large(engine: SpinML, shard: Shard, members: Images, context: Context) -> NDArray[np.uint8]:
     """The images of a shard by Stable Diffusion."""
-    folder, weights = str(engine.stable_diffusion), None
+    folder, references = str(engine.stable_diffusion), engine.references(members, context)
+    pipeline = stable_diffusion.pipeline_of(folder, engine.controlnet, context.device)  # or it would fail at the end
     if engine.shown:
         weights = _computed(
             f"showing {len(references.labels):,} references to Stable Diffusion",
@@ -118,12 +112,12 @@ def large(
             },
             {"references": references.arrays()},
         )
-    pipeline = stable_diffusion.pipeline_of(folder, engine.control, weights, context.device)
+        stable_diffusion.give_weights(pipeline, weights)
     asked = stable_diffusion.prompt(engine.subjects[int(shard.arguments["label"])], rare=engine.shown)
     return stable_diffusion.sampled(
         pipeline,
         [asked] * shard.count,
-        drawn,
+        engine.steering(references, shard, context.seed),
         members.size,
         engine.training.sampling_steps,
         engine.guidance,

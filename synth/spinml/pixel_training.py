@@ -43,9 +43,7 @@ def pretrain_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) ->
             return edm.losses(model, images, prompts, rng).mean()
 
     _train(model, -(-arguments["images"] // arguments["batch_size"]), arguments, loss, "pretraining on public images")
-    with torch.no_grad():  # the rare token begins as nothing: with it a class is what it was
-        weight = model.unet.class_embedding.weight
-        weight[shape.classes : -1] = weight[: shape.classes]
+    _make_rare_token_nothing(model.unet.class_embedding.weight)
     return model.arrays()
 
 
@@ -77,6 +75,8 @@ def edges_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Ar
         loss,
         "learning to follow edges on public images",
     )
+    if model.control is not None:
+        _make_rare_token_nothing(model.control.class_embedding.weight)
     return model.arrays()
 
 
@@ -101,6 +101,13 @@ def fine_tune_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -
 
     _train(model, arguments["steps"], arguments, loss, "showing it the references")
     return model.arrays()
+
+
+@torch.no_grad()
+def _make_rare_token_nothing(embedding: Tensor) -> None:
+    """Before references are shown, a class with it is the class; [2 x classes + 1, D], classes first, no class last."""
+    classes = len(embedding) // 2
+    embedding[classes:-1] = embedding[:classes]
 
 
 def _train(model: PixelModel, steps: int, arguments: Mapping[str, Any], loss: Loss, stage: str) -> None:

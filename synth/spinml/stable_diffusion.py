@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from privaudit import seeds
@@ -46,7 +46,7 @@ def digest(folder: str, index: str = _INDEX) -> str:
     return hasher.hexdigest()
 
 
-def control_digest(folder: str) -> str:
+def controlnet_digest(folder: str) -> str:
     """Hash of all files of a ControlNet. Raises InputError where the folder holds none."""
     return digest(folder, _CONFIG)
 
@@ -63,7 +63,7 @@ def fine_tune_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -
     it learns nothing of what is hidden, and forgets nothing either.
     """
     references, device = References(**inputs["references"]), arguments["device"]
-    pipeline = pipeline_of(arguments["folder"], None, None, device)
+    pipeline = pipeline_of(arguments["folder"], None, device)
     unet, vae, side = pipeline.unet.train(), pipeline.vae, _side(pipeline)
     before = copy.deepcopy(unet).eval()
     noising = edm.diffusers(ENGINE).DDPMScheduler.from_config(pipeline.scheduler.config)
@@ -99,16 +99,16 @@ def fine_tune_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -
         loss,
         steps=arguments["steps"],
         learning_rate=arguments["learning_rate"],
-        decay=0.0,
+        decay=None,
         stage="showing it the references",
     )
     return {name: value.detach().cpu().numpy() for name, value in unet.state_dict().items()}
 
 
-def pipeline_of(folder: str, control: str | None, weights: Arrays | None, device: str) -> Any:
-    """The pipeline of diffusers in a folder. control: folder of a ControlNet. weights: of the UNet, not its own.
+def pipeline_of(folder: str, controlnet: str | None, device: str) -> Any:
+    """The pipeline of diffusers in a folder, in float32. controlnet: folder of one for edges that belongs to it.
 
-    Raises InputError where diffusers cannot read it.
+    Raises InputError where it cannot be read, or the two do not belong together.
     """
     diffusers = edm.diffusers(ENGINE)
     for library in (diffusers, _transformers()):
@@ -116,18 +116,41 @@ def pipeline_of(folder: str, control: str | None, weights: Arrays | None, device
     read = {"local_files_only": True, "use_safetensors": True, "low_cpu_mem_usage": False}
     bare = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     try:
-        if control is None:
+        if controlnet is None:
             found = diffusers.StableDiffusionPipeline.from_pretrained(folder, **read, **bare)
         else:
-            net = diffusers.ControlNetModel.from_pretrained(control, **read)
+            net, told = diffusers.ControlNetModel.from_pretrained(controlnet, output_loading_info=True, **read)
+            if told["missing_keys"]:
+                raise InputError(
+                    f"'{controlnet}' is not whole: {told['missing_keys'][0]} is missing. Is it a ControlNet?"
+                )
             found = diffusers.StableDiffusionControlNetPipeline.from_pretrained(folder, controlnet=net, **read, **bare)
-    except (OSError, ValueError) as error:
-        where = folder if control is None else f"{folder}' or '{control}"
+        tokens, known = len(found.tokenizer), int(found.text_encoder.config.vocab_size)
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RuntimeError, OverflowError) as error:
+        where = folder if controlnet is None else f"{folder}' or '{controlnet}"
         raise InputError(f"diffusers cannot read the model in '{where}': {error}") from error
+    if controlnet is not None:
+        own, other = found.unet.config, found.controlnet.config
+        for name in ("cross_attention_dim", "block_out_channels", "layers_per_block", "in_channels"):
+            if own[name] != other[name]:
+                raise InputError(
+                    f"The ControlNet in '{controlnet}' belongs to another model: its {name} is {other[name]}, that of "
+                    f"'{folder}' is {own[name]}."
+                )
+    if tokens < known:
+        raise InputError(
+            f"The tokenizer in '{folder}' knows {tokens:,} tokens, and its text encoder {known:,}. Is its folder whole?"
+        )
     found.set_progress_bar_config(disable=True)
-    if weights is not None:
-        found.unet.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+    for part in found.components.values():
+        if isinstance(part, nn.Module):
+            nn.Module.float(part)
     return found.to(device)
+
+
+def give_weights(pipeline: Any, weights: Arrays) -> None:
+    """Put these weights in the place of those of the pipeline's UNet."""
+    pipeline.unet.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
 
 
 def sampled(
@@ -144,8 +167,7 @@ def sampled(
     for row, asked in enumerate(prompts):
         steered = {}
         if drawn is not None:
-            lines = Image.fromarray(drawn[row].astype(np.uint8) * 255)
-            steered = {"image": lines.resize((side, side), Image.Resampling.NEAREST).convert("RGB")}
+            steered = {"image": Image.fromarray(_enlarged(drawn[row], side)).convert("RGB")}
         (image,) = pipeline(
             asked,
             height=side,
@@ -153,9 +175,12 @@ def sampled(
             num_inference_steps=steps,
             guidance_scale=guidance,
             generator=torch.Generator().manual_seed(int(rng.integers(2**62))),
-            output_type="pil",
+            output_type="np",
             **steered,
         ).images
+        if not np.isfinite(image).all():
+            raise InputError("Stable Diffusion made images that are no numbers. Are its weights whole?")
+        image = Image.fromarray(np.rint(255 * image).astype(np.uint8))
         shrunk = image.convert("L" if size[2] == 1 else "RGB").resize((size[1], size[0]), Image.Resampling.LANCZOS)
         found.append(np.asarray(shrunk).reshape(size))
     return np.stack(found)
@@ -169,6 +194,14 @@ def _transformers() -> Any:
             "spinml with stable_diffusion needs the package transformers: pip install 'privaudit[diffusion]'"
         ) from error
     return found
+
+
+def _enlarged(drawn: NDArray[np.bool_], side: int) -> NDArray[np.uint8]:
+    """Edges at another size, uint8 [side, side]; where it is smaller, a pixel is on if one under it is."""
+    lines = torch.from_numpy(drawn.astype(np.float32))[None, None]
+    shrunk = functional.adaptive_max_pool2d(lines, tuple(min(side, length) for length in drawn.shape))
+    found: Tensor = functional.interpolate(shrunk, (side, side), mode="nearest")[0, 0] * 255
+    return found.to(torch.uint8).numpy()
 
 
 def _side(pipeline: Any) -> int:

@@ -14,6 +14,9 @@ Segmenter = Literal["grabcut", "otsu"]
 _WEAK, _STRONG = 100, 200
 """Canny's thresholds in the published program."""
 
+_RADIUS = 3
+"""Pixels around a hole that it is filled from."""
+
 _MARGIN = 0.1
 """Share of each side that GrabCut takes for background to begin with."""
 
@@ -44,6 +47,33 @@ def foreground(pixels: NDArray[np.uint8], segmenter: Segmenter) -> NDArray[np.bo
     cv2 = opencv()
     method = {"otsu": _otsu, "grabcut": _grabcut}[segmenter]
     return np.array([method(cv2, image) for image in pixels]).reshape(pixels.shape[:3])
+
+
+def filled(pixels: NDArray[np.uint8], holes: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The images with holes [N, H, W] filled from around them (Bertalmio et al. 2001, DOI 10.1109/CVPR.2001.990497).
+    What stood there has no part in it; an image that is all hole is black.
+    """
+    cv2 = opencv()
+    both = zip(pixels * ~holes[..., None], holes.astype(np.uint8), strict=True)
+    found = [cv2.inpaint(image, hole, _RADIUS, cv2.INPAINT_NS) for image, hole in both]
+    return np.array(found, dtype=np.uint8).reshape(pixels.shape)
+
+
+def near(where: NDArray[np.bool_], distance: int) -> NDArray[np.bool_]:
+    """What lies within so many pixels of it, and itself; [N, H, W]."""
+    cv2 = opencv()
+    around = np.ones((2 * distance + 1, 2 * distance + 1), np.uint8)
+    return np.array([cv2.dilate(one.astype(np.uint8), around) > 0 for one in where]).reshape(where.shape)
+
+
+def boxes(where: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The upright box around it, [N, H, W]; nothing around nothing."""
+    found = np.zeros_like(where)
+    for box, one in zip(found, where, strict=True):
+        down, across = np.flatnonzero(one.any(1)), np.flatnonzero(one.any(0))
+        if len(down):
+            box[down[0] : down[-1] + 1, across[0] : across[-1] + 1] = True
+    return found
 
 
 def _grey(cv2: Any, image: NDArray[np.uint8]) -> Any:

@@ -72,7 +72,8 @@ def write(folder: Path, prediction: str = "epsilon") -> tuple[Path, Path]:
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder / "model", safe_serialization=True)
-    diffusers.ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 8)).save_pretrained(
-        folder / "control", safe_serialization=True
-    )
+    control = diffusers.ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 8))
+    for parameter in control.parameters():  # as if it had learned: what joins it to the UNet begins as zero
+        torch.nn.init.normal_(parameter, std=0.1)
+    control.save_pretrained(folder / "control", safe_serialization=True)
     return folder / "model", folder / "control"

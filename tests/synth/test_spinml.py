@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,22 @@ def test_members_keep_their_masks_in_another_order(tmp_path: Path) -> None:
     np.testing.assert_array_equal(maker.references(WHOLE.take(rows), context).shown, masks[rows])
 
 
+def test_each_image_is_steered_by_a_reference_of_its_own(tmp_path: Path) -> None:
+    """In random order, all before one twice, over the shards of a class."""
+    maker = engine(batch_size=3, images_per_class=15)
+    references = maker.references(WHOLE, Context(seeds.generator(0, "unused"), seed=4))
+    marked = replace(references, edges=np.zeros((len(WHOLE), 1, 64), bool))
+    marked.edges[np.arange(len(WHOLE)), 0, np.arange(len(WHOLE))] = True  # reference i has its edge at i
+    shards = [shard for shard in maker.shards(WHOLE) if shard.arguments["label"] == 0]
+    drawn = [maker.steering(marked, shard, 4) for shard in shards]
+    used = np.concatenate([np.flatnonzero(image) for part in drawn if part is not None for image in part])
+    mine = np.flatnonzero(WHOLE.labels == 0)
+    assert len(used) == 15
+    assert sorted(used[: len(mine)].tolist()) == mine.tolist()
+    assert used[: len(mine)].tolist() != mine.tolist()
+    assert used[len(mine) :].tolist() == used[: 15 - len(mine)].tolist()
+
+
 def test_references_are_so_many_of_each_class_and_others_change_nothing(tmp_path: Path) -> None:
     maker = engine(foreground="L2", background="L2", references_per_class=2)
     chosen = maker.chosen(WHOLE, 5)
@@ -125,8 +142,8 @@ def test_what_cannot_be_done_is_said(changes: dict[str, Any], told: str, tmp_pat
     ("changes", "told"),
     [
         ({"masks": "a"}, "masks and masked belong together"),
-        ({"control": "a"}, "control belongs to stable_diffusion"),
-        ({"stable_diffusion": "a"}, "needs control"),
+        ({"controlnet": "a"}, "controlnet belongs to stable_diffusion"),
+        ({"stable_diffusion": "a"}, "needs controlnet"),
         ({"stable_diffusion": "a", "foreground": "L0"}, "needs subjects"),
         ({"foreground": "L3"}, "L0"),
     ],
@@ -160,7 +177,7 @@ def test_stable_diffusion_makes_a_release(tmp_path: Path) -> None:
     maker = engine(
         public=None,
         stable_diffusion=str(model),
-        control=str(control),
+        controlnet=str(control),
         subjects=("zero", "one", "two", "three"),
         foreground="L1",
         background="L2",
@@ -176,7 +193,7 @@ def test_stable_diffusion_makes_a_release(tmp_path: Path) -> None:
 
 def test_another_model_in_the_same_folder_is_another_model(tmp_path: Path) -> None:
     model, control = write(tmp_path / "diffusion")
-    given = {"stable_diffusion": str(model), "control": str(control), "subjects": ("a",) * 4}
+    given = {"stable_diffusion": str(model), "controlnet": str(control), "subjects": ("a",) * 4}
     before = engine(**given).shards(WHOLE)
     write(tmp_path / "diffusion", "v_prediction")
     assert engine(**given).shards(WHOLE) != before

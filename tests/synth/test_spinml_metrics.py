@@ -9,7 +9,7 @@ from sklearn.metrics import mutual_info_score
 from sklearn.metrics.pairwise import cosine_similarity
 
 from privaudit.errors import InputError
-from privaudit.synth.spinml.metrics import mutual_information, mutual_information_within, similarity
+from privaudit.synth.spinml.metrics import mutual_information, mutual_information_within, shuffled, similarity
 
 
 def pictures(count: int = 3, side: int = 8, channels: int = 3, seed: int = 0) -> NDArray[np.uint8]:
@@ -60,6 +60,19 @@ def test_within_a_mask_the_black_around_does_not_count() -> None:
     hidden = mutual_information_within(np.zeros_like(raw), raw, mask)
     assert hidden[0] == pytest.approx(0)
     assert mutual_information(np.zeros_like(raw), raw * mask[..., None], raw)[0] == pytest.approx(0)
+
+
+def test_what_shuffled_pixels_tell_is_chance() -> None:
+    """Independent noise tells much of a small mask, and no more than its own pixels in another order."""
+    raw, noise, mask = pictures(20, 16, 1, 1), pictures(20, 16, 1, 2), np.ones((20, 16, 16), bool)
+    told = mutual_information_within(noise, raw, mask).mean()
+    mixed = shuffled(noise, mask, np.random.default_rng(0))
+    assert told > 0.5
+    assert mutual_information_within(mixed, raw, mask).mean() == pytest.approx(told, abs=0.02)
+    np.testing.assert_array_equal(np.sort(mixed, axis=None), np.sort(noise, axis=None))
+    some = mask.copy()
+    some[:, :8] = False
+    np.testing.assert_array_equal(shuffled(noise, some, np.random.default_rng(0))[:, :8], noise[:, :8])
 
 
 def test_similarity_is_the_mean_of_all_cosines() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from stable_diffusion_example import write
+from stable_diffusion_example import diffusers, write
 
 from privaudit.calls import Surroundings, inside
 from privaudit.errors import InputError
@@ -94,6 +95,9 @@ def test_learning_edges_leaves_the_model_as_it_is(base: Arrays) -> None:
     found = edges_task(STEERED, {"public": arrays_of(pictures()), "start": base})
     for name, value in base.items():
         np.testing.assert_array_equal(found[name], value)
+    rows = found["control.class_embedding.weight"]
+    np.testing.assert_array_equal(rows[2:4], rows[:2])  # with the rare token edges are followed as without
+    assert not np.array_equal(rows[:2], base["unet.class_embedding.weight"][:2])
     drawn = torch.ones(2, 1, 8, 8)
     assert not torch.allclose(answer(found, [0, 1], drawn), answer(found, [0, 1], 0 * drawn), atol=1e-5)
 
@@ -245,7 +249,9 @@ LARGE: dict[str, Any] = {
 def by_stable_diffusion(
     stored: tuple[str, str], drawn: NDArray[np.bool_] | None = None, weights: Arrays | None = None, **given: Any
 ) -> NDArray[np.uint8]:
-    pipeline = stable_diffusion.pipeline_of(stored[0], None if drawn is None else stored[1], weights, "cpu")
+    pipeline = stable_diffusion.pipeline_of(stored[0], None if drawn is None else stored[1], "cpu")
+    if weights is not None:
+        stable_diffusion.give_weights(pipeline, weights)
     asked = given.get("prompts", ["a photo of zero"] * 2)
     size = given.get("size", (8, 8, 3))
     return stable_diffusion.sampled(pipeline, asked, drawn, size, 2, 7.5, np.random.default_rng(0))
@@ -258,8 +264,46 @@ def test_stable_diffusion_is_asked_and_steered(stored: tuple[str, str]) -> None:
     np.testing.assert_array_equal(plain, by_stable_diffusion(stored))
     assert not np.array_equal(plain, by_stable_diffusion(stored, prompts=["a photo of sks one"] * 2))
     assert by_stable_diffusion(stored, size=(6, 7, 1)).shape == (2, 6, 7, 1)
-    steered = by_stable_diffusion(stored, np.ones((2, 8, 8), bool))
+    lines = np.zeros((2, 8, 8), bool)
+    lines[:, 3] = True
+    steered = by_stable_diffusion(stored, lines)
     assert steered.shape == plain.shape
+    assert not np.array_equal(steered, by_stable_diffusion(stored, lines.transpose(0, 2, 1)))
+
+
+def test_edges_are_not_lost_where_they_are_made_smaller() -> None:
+    lines = np.zeros((64, 64), bool)
+    lines[10:50, 21] = True
+    small = stable_diffusion._enlarged(lines, 16)
+    np.testing.assert_array_equal(np.flatnonzero(small.any(0)), [5])
+    assert small[3:12, 5].all()
+    assert stable_diffusion._enlarged(lines, 128).sum() == 4 * 40 * 255
+
+
+def test_a_controlnet_of_another_model_is_refused(stored: tuple[str, str], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is not whole|cannot read the model"):
+        stable_diffusion.pipeline_of(stored[0], str(Path(stored[0]) / "unet"), "cpu")
+    other = diffusers.UNet2DConditionModel.from_pretrained(stored[0], subfolder="unet", low_cpu_mem_usage=False)
+    wider = diffusers.UNet2DConditionModel.from_config({**other.config, "block_out_channels": (8, 24)})
+    diffusers.ControlNetModel.from_unet(wider, conditioning_embedding_out_channels=(8, 8)).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="belongs to another model: its block_out_channels"):
+        stable_diffusion.pipeline_of(stored[0], str(tmp_path), "cpu")
+
+
+def test_halved_weights_are_read_as_whole_ones(stored: tuple[str, str], tmp_path: Path) -> None:
+    half = diffusers.StableDiffusionPipeline.from_pretrained(stored[0], low_cpu_mem_usage=False, safety_checker=None)
+    half.to(torch.float16).save_pretrained(tmp_path / "half")
+    found = stable_diffusion.pipeline_of(str(tmp_path / "half"), None, "cpu")
+    kinds = {parameter.dtype for part in (found.unet, found.vae, found.text_encoder) for parameter in part.parameters()}
+    assert kinds == {torch.float32}
+
+
+@pytest.mark.parametrize("missing", ["tokenizer", "unet", "text_encoder"])
+def test_folders_that_are_not_whole_are_refused(missing: str, stored: tuple[str, str], tmp_path: Path) -> None:
+    shutil.copytree(stored[0], tmp_path / "part")
+    shutil.rmtree(tmp_path / "part" / missing)
+    with pytest.raises(InputError):
+        stable_diffusion.pipeline_of(str(tmp_path / "part"), None, "cpu")
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
@@ -272,7 +316,7 @@ def test_stable_diffusion_is_shown_references(prediction: str, tmp_path: Path) -
     again = stable_diffusion.fine_tune_task(asked, {"references": hidden})
     for name, value in tuned.items():
         np.testing.assert_array_equal(again[name], value)
-    plain = stable_diffusion.pipeline_of(folders[0], None, None, "cpu").unet.state_dict()
+    plain = stable_diffusion.pipeline_of(folders[0], None, "cpu").unet.state_dict()
     moved = [float((torch.from_numpy(tuned[name]) - value).abs().max()) for name, value in plain.items()]
     assert max(moved) == pytest.approx(2e-4, rel=0.1)  # two steps of Adam
     made = by_stable_diffusion((folders[0], folders[1]), weights=tuned)
@@ -282,7 +326,7 @@ def test_stable_diffusion_is_shown_references(prediction: str, tmp_path: Path) -
 def test_stable_diffusion_learns_nothing_of_references_that_show_nothing(stored: tuple[str, str]) -> None:
     nothing = shown(pictures(4, channels=3), np.zeros((4, 8, 8), bool))
     tuned = stable_diffusion.fine_tune_task(LARGE | {"folder": stored[0]}, {"references": nothing})
-    for name, value in stable_diffusion.pipeline_of(stored[0], None, None, "cpu").unet.state_dict().items():
+    for name, value in stable_diffusion.pipeline_of(stored[0], None, "cpu").unet.state_dict().items():
         np.testing.assert_array_equal(tuned[name], value.numpy())
 
 
@@ -296,7 +340,7 @@ def test_folders_without_a_model_are_refused(tmp_path: Path, stored: tuple[str, 
     with pytest.raises(InputError, match=r"holds no model_index\.json: give a folder with Stable Diffusion"):
         stable_diffusion.digest(str(tmp_path))
     with pytest.raises(InputError, match=r"holds no config\.json: give a folder with a ControlNet"):
-        stable_diffusion.control_digest(str(tmp_path))
+        stable_diffusion.controlnet_digest(str(tmp_path))
     (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline", "unet": ["diffusers"]}')
     with pytest.raises(InputError, match="diffusers cannot read the model in"):
-        stable_diffusion.pipeline_of(str(tmp_path), None, None, "cpu")
+        stable_diffusion.pipeline_of(str(tmp_path), None, "cpu")
