@@ -15,6 +15,7 @@ from test_engine_contract import members
 
 from privaudit import seeds
 from privaudit.attack import Context
+from privaudit.attacks.membership import pipeline
 from privaudit.configuration import load_configuration
 from privaudit.errors import InputError
 from privaudit.images import Images
@@ -209,3 +210,13 @@ def test_sources_of_a_configuration_lie_beside_it(tmp_path: Path) -> None:
     assert [found[name] for name in ("public", "masks", "masked")] == [
         str(tmp_path / name) for name in ("pictures", "drawn", "all")
     ]
+
+
+def test_an_attacker_makes_it_again_with_the_same_public_images_and_masks(tmp_path: Path) -> None:
+    masks = np.random.default_rng(0).random((len(WHOLE), 8, 8)) < 0.5
+    settings = {**TINY, "foreground": "L2", **with_masks(tmp_path, WHOLE, masks)}
+    feeds = [WHOLE, WHOLE.take(np.arange(14))]
+    found = pipeline.remade("spinml", settings, feeds, 0, "quick", "cpu")
+    assert [len(images) for images in found] == [9, 9]
+    others = pipeline.remade("spinml", {**settings, **with_masks(tmp_path, WHOLE, ~masks)}, feeds, 0, "quick", "cpu")
+    assert found[0].digest != others[0].digest
