@@ -45,7 +45,7 @@ def with_masks(folder: Path, images: Images, masks: np.ndarray) -> dict[str, str
     return {"masked": str(folder / "images.npz"), "masks": str(folder / "masks.npz")}
 
 
-@pytest.mark.parametrize("levels", [("L0", "L0"), ("L1", "L0"), ("L2", "L0"), ("L0", "L2"), ("L1", "L2"), ("L2", "L2")])
+@pytest.mark.parametrize("levels", [("L1", "L0"), ("L2", "L0"), ("L0", "L2"), ("L1", "L2")])
 def test_every_pair_of_levels_makes_a_release(levels: tuple[Any, Any], tmp_path: Path) -> None:
     found = made(engine(foreground=levels[0], background=levels[1]), WHOLE, tmp_path)
     assert found.images.labels.tolist() == [0] * 3 + [1] * 3 + [3] * 3
@@ -76,7 +76,7 @@ def test_hidden_backgrounds_change_nothing(levels: tuple[Any, Any], tmp_path: Pa
         ground = np.where(masks, 0, WHOLE.pixels[..., 0] // 4 + back)
         images = Images(np.where(bright, 220, ground).astype(np.uint8)[..., None], WHOLE.labels)
         settings = with_masks(tmp_path / name, images, masks)
-        maker = engine(foreground=levels[0], background=levels[1], edges_images=1280, **settings)
+        maker = engine(foreground=levels[0], background=levels[1], edges_images=640, images_per_class=1, **settings)
         found.append(made(maker, images, tmp_path / name / "store").images.digest)
     assert found[0] == found[1]
     assert found[0] != found[2]
