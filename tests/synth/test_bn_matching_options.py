@@ -190,13 +190,18 @@ def test_barycentres_of_nearly_single_members_are_refused(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "changes",
     [
-        {"more_teachers": ("convnet", "convnet")},
         {"average": 0.8},
         {"crop": 0.3},
-        {"crop": 0.3, "crop_curriculum": False},
-        {"competition": 10.0},
-        {"features_weight": 10.0, "images_per_class": 1},
-        {"statistics": "mix", "features_weight": 10.0, "images_per_class": 1},
+        *(
+            pytest.param(changes, marks=pytest.mark.slow)
+            for changes in (
+                {"more_teachers": ("convnet", "convnet")},
+                {"crop": 0.3, "crop_curriculum": False},
+                {"competition": 10.0},
+                {"features_weight": 10.0, "images_per_class": 1},
+                {"statistics": "mix", "features_weight": 10.0, "images_per_class": 1},
+            )
+        ),
     ],
     ids=lambda changes: " ".join(changes),
 )

@@ -271,6 +271,7 @@ def test_a_pretraining_that_was_stopped_goes_on_with_the_same_bits(
     assert all(np.array_equal(again[name], whole[name]) for name in whole)
 
 
+@pytest.mark.slow
 def test_it_learns_what_a_class_looks_like() -> None:
     """Black and white squares: after a short pretraining, samples of one class are brighter than those of the other."""
     pixels = np.concatenate([np.full((32, 8, 8, 1), 20, np.uint8), np.full((32, 8, 8, 1), 235, np.uint8)])

@@ -170,6 +170,7 @@ def test_a_delta_that_gives_members_away_is_refused(tmp_path: Path) -> None:
         made(wrong, some, tmp_path)
 
 
+@pytest.mark.slow
 def test_matching_comes_close_to_the_private_means(tmp_path: Path) -> None:
     """With next to no noise the images' mean vector lies nearer to their class's than to any other's."""
     rng = np.random.default_rng(0)

@@ -63,7 +63,7 @@ def test_without_pixels_and_edges_members_change_nothing_but_the_classes(tmp_pat
     assert first.images.digest == second.images.digest
 
 
-@pytest.mark.parametrize("levels", [("L1", "L0"), ("L2", "L0")])
+@pytest.mark.parametrize("levels", [pytest.param(("L1", "L0"), marks=pytest.mark.slow), ("L2", "L0")])
 def test_hidden_backgrounds_change_nothing(levels: tuple[Any, Any], tmp_path: Path) -> None:
     """And foregrounds do; with masks of the user's."""
     masks = np.zeros((len(WHOLE), 8, 8), bool)
