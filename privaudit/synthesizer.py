@@ -90,9 +90,11 @@ def beside_members(engine: Synthesizer, members: Images) -> dict[str, Images]:
 
     Raises InputError where public images are members: the engine would treat them as no secret.
     """
-    masks = engine.member_masks(members) if isinstance(engine, UsesMasks) else None
-    both = zip(BESIDE, (_public(engine, members), masks), strict=True)
-    return {name: found for name, found in both if found is not None}
+    found = {
+        "public": _public(engine, members),
+        "masks": engine.member_masks(members) if isinstance(engine, UsesMasks) else None,
+    }
+    return {name: images for name, images in found.items() if images is not None}
 
 
 def _public(engine: Synthesizer, members: Images) -> Images | None:

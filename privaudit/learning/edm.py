@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
 from privaudit.calls import surroundings
+from privaudit.data.optional import optional
 from privaudit.errors import InputError
 from privaudit.learning.checkpoint import Checkpoint
 from privaudit.learning.training import seeded
@@ -31,11 +32,7 @@ _LOG_NOISE = -1.2, 1.2
 
 def diffusers(engine: str) -> Any:
     """The library that brings networks and schedulers. Raises InputError where it is not installed."""
-    try:
-        import diffusers as found
-    except ModuleNotFoundError as error:
-        raise InputError(f"{engine} needs the package diffusers: pip install 'privaudit[diffusion]'") from error
-    return found
+    return optional("diffusers", "diffusion", engine)
 
 
 def scheduler(engine: str) -> Any:

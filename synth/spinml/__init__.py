@@ -46,9 +46,7 @@ class SpinML(Settings):
     masks: str | None = Field(
         None, description="where the foregrounds are: a data source of masks, white on black; default: by segmenter"
     )
-    masked: str | None = Field(
-        None, description="the data source that masks belongs to, with as many images in the same order"
-    )
+    masked: str | None = Field(None, description="the data source that masks belongs to, with the same names")
     segmenter: Segmenter = Field("grabcut", description="finds the foregrounds where there are no masks")
     references_per_class: int | None = Field(
         None, ge=1, description="members of a class that are shared, drawn at random; default: all"

@@ -95,10 +95,10 @@ class PixelModel(nn.Module):
         found = PixelModel(shape)
         found.unet.load_state_dict(_of("unet.", weights))
         if found.control is not None:
-            learned = _of("control.", weights)
-            found.control = _control(found.unet)
-            if learned:
+            if learned := _of("control.", weights):
                 found.control.load_state_dict(learned)
+            else:
+                found.control = _control(found.unet)
         return found
 
 

@@ -38,11 +38,11 @@ def pretrain_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) ->
         model = PixelModel(shape).to(device).train()
 
     def loss(step: int) -> Tensor:
-        rng, images, prompts = _drawn(public, arguments, "pretraining", step)
+        rng, _, images, prompts = _drawn(public, arguments, "pretraining", step)
         with autocast(device, device != "mps"):
             return edm.losses(model, images, prompts, rng).mean()
 
-    _train(model, -(-arguments["images"] // arguments["batch_size"]), arguments, loss, "pretraining on public images")
+    _train(model, _steps(arguments), arguments, loss, "pretraining on public images")
     _make_rare_token_nothing(model.unet.class_embedding.weight)
     return model.arrays()
 
@@ -59,8 +59,7 @@ def edges_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Ar
     drawn = edges(public.pixels)
 
     def loss(step: int) -> Tensor:
-        rng, images, prompts = _drawn(public, arguments, "edges", step)
-        rows = _rows(public, arguments, "edges", step)
+        rng, rows, images, prompts = _drawn(public, arguments, "edges", step)
         kept = _regions(rng, len(rows), public.size[:2])
         shown = as_drawn(drawn[rows] & kept, device)
         with autocast(device, device != "mps"):
@@ -68,13 +67,7 @@ def edges_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Ar
                 lambda noisy, noise, asked: model(noisy, noise, asked, shown), images, prompts, rng
             ).mean()
 
-    _train(
-        model,
-        -(-arguments["images"] // arguments["batch_size"]),
-        arguments,
-        loss,
-        "learning to follow edges on public images",
-    )
+    _train(model, _steps(arguments), arguments, loss, "learning to follow edges on public images")
     if model.control is not None:
         _make_rare_token_nothing(model.control.class_embedding.weight)
     return model.arrays()
@@ -122,23 +115,24 @@ def _train(model: PixelModel, steps: int, arguments: Mapping[str, Any], loss: Lo
     )
 
 
+def _steps(arguments: Mapping[str, Any]) -> int:
+    return -(-int(arguments["images"]) // int(arguments["batch_size"]))
+
+
 def _start(arguments: Mapping[str, Any]) -> int:
     return int(seeds.generator(arguments["seed"], "spinml start").integers(2**62))
 
 
-def _rows(public: Images, arguments: Mapping[str, Any], stage: str, step: int) -> NDArray[np.int64]:
-    rng = seeds.generator(arguments["seed"], f"spinml rows of {stage}", step)
-    return np.asarray(rng.integers(len(public), size=arguments["batch_size"]))
-
-
 def _drawn(
     public: Images, arguments: Mapping[str, Any], stage: str, step: int
-) -> tuple[np.random.Generator, Tensor, Tensor]:
-    """Randomness, images and prompts of a step on public images."""
-    rng, rows = seeds.generator(arguments["seed"], f"spinml {stage}", step), _rows(public, arguments, stage, step)
+) -> tuple[np.random.Generator, NDArray[np.int64], Tensor, Tensor]:
+    """Randomness, rows, images and prompts of a step on public images."""
+    rng = seeds.generator(arguments["seed"], f"spinml {stage}", step)
+    choice = seeds.generator(arguments["seed"], f"spinml rows of {stage}", step)
+    rows = choice.integers(len(public), size=arguments["batch_size"])
     labels = np.where(rng.random(len(rows)) < _NO_CLASS[stage], -1, public.labels[rows])
     device, classes = arguments["device"], arguments["shape"]["classes"]
-    return rng, edm.as_images(public.pixels[rows], device), torch.from_numpy(prompt(labels, classes)).to(device)
+    return rng, rows, edm.as_images(public.pixels[rows], device), torch.from_numpy(prompt(labels, classes)).to(device)
 
 
 def _regions(rng: np.random.Generator, count: int, size: tuple[int, int]) -> NDArray[np.bool_]:

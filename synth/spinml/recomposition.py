@@ -4,6 +4,8 @@ hole.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,9 +22,12 @@ class Recomposition:
     """
 
     def __init__(self, references: References, public: Images, front: bool, segmenter: Segmenter) -> None:
-        self.references, self.public, self.front = references, public, front
-        self._fronts = foreground(public.pixels, segmenter)
+        self.references, self.public, self.front, self.segmenter = references, public, front, segmenter
         self._same = {label: np.flatnonzero(public.labels == label) for label in np.unique(references.labels).tolist()}
+
+    @cached_property
+    def _fronts(self) -> NDArray[np.bool_]:
+        return foreground(self.public.pixels, self.segmenter)
 
     def images(self, rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.uint8]:
         """Whole images of these references, uint8 [N, H, W, C]."""

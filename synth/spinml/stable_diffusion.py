@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from privaudit import seeds
+from privaudit.data.optional import optional
 from privaudit.errors import InputError
 from privaudit.learning import edm
 from privaudit.learning.training import autocast
@@ -111,7 +112,7 @@ def pipeline_of(folder: str, controlnet: str | None, device: str) -> Any:
     Raises InputError where it cannot be read, or the two do not belong together.
     """
     diffusers = edm.diffusers(ENGINE)
-    for library in (diffusers, _transformers()):
+    for library in (diffusers, optional("transformers", "diffusion", "spinml with stable_diffusion")):
         library.utils.logging.disable_progress_bar()
     read = {"local_files_only": True, "use_safetensors": True, "low_cpu_mem_usage": False}
     bare = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
@@ -184,16 +185,6 @@ def sampled(
         shrunk = image.convert("L" if size[2] == 1 else "RGB").resize((size[1], size[0]), Image.Resampling.LANCZOS)
         found.append(np.asarray(shrunk).reshape(size))
     return np.stack(found)
-
-
-def _transformers() -> Any:
-    try:
-        import transformers as found
-    except ModuleNotFoundError as error:
-        raise InputError(
-            "spinml with stable_diffusion needs the package transformers: pip install 'privaudit[diffusion]'"
-        ) from error
-    return found
 
 
 def _enlarged(drawn: NDArray[np.bool_], side: int) -> NDArray[np.uint8]:

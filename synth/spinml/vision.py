@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from privaudit.errors import InputError
+from privaudit.data.optional import optional
 
 Segmenter = Literal["grabcut", "otsu"]
 
@@ -23,10 +23,7 @@ _MARGIN = 0.1
 
 def opencv() -> Any:
     """The library. Raises InputError where it is not installed."""
-    try:
-        import cv2 as found
-    except ModuleNotFoundError as error:
-        raise InputError("spinml needs the package opencv: pip install 'privaudit[diffusion]'") from error
+    found = optional("cv2", "diffusion", "spinml")
     found.setNumThreads(1)
     return found
 
