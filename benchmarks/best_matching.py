@@ -75,14 +75,14 @@ def make(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """One batch of a release."""
     import torch
 
-    members = Images(inputs["members"]["pixels"], inputs["members"]["labels"])
+    members = Images.from_arrays(inputs["members"])
     teachers = _teachers(arguments["settings"])
     shard = Shard(**arguments["shard"])
     context = Context(seeds.generator(arguments["seed"], "best matching", shard.name))
     measured = [collected(teacher, members, 10, "cpu") for teacher in teachers]
     engine = BNMatching.model_validate(arguments["settings"])
     made = engine.match(teachers, measured, shard, members.size[:2], torch.bfloat16, context)
-    return {"pixels": made.pixels, "labels": made.labels}
+    return made.arrays()
 
 
 def released(name: str, store: Store, members: Images, processes: int) -> Images:
@@ -108,7 +108,7 @@ def released(name: str, store: Store, members: Images, processes: int) -> Images
         for shard in engine.shards(members)
     ]
     parts = results(tasks, store, processes)
-    return concatenate([Images(part["pixels"], part["labels"]) for part in parts])
+    return concatenate([Images.from_arrays(part) for part in parts])
 
 
 def study(cell: Cell, stores: Path) -> dict[str, Any]:

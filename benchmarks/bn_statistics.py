@@ -60,10 +60,6 @@ SEEDS = {"digits": (0, 1, 2), "cifar10": (0,)}
 STUDENTS = 2
 
 
-def _images(arrays: Arrays) -> Images:
-    return Images(arrays["pixels"], arrays["labels"])
-
-
 def _teacher(part: str, members: Images, seed: int) -> Network:
     if part == "digits":
         return trained([Training(DIGITS_TEACHER, members, 10, seed)], "cpu")[0]
@@ -72,19 +68,19 @@ def _teacher(part: str, members: Images, seed: int) -> Network:
 
 def make(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """One batch of a release."""
-    members, seed = _images(inputs["members"]), arguments["seed"]
+    members, seed = Images.from_arrays(inputs["members"]), arguments["seed"]
     engine = BNMatching.model_validate(arguments["settings"])
     teacher = _teacher(arguments["part"], members, seed)
     statistics = collected(teacher, members, 10, "cpu")
     shard = Shard(**arguments["shard"])
     context = Context(seeds.generator(seed, "bn statistics", shard.name))
     made = engine.match([teacher], [statistics], shard, members.size[:2], torch.bfloat16, context)
-    return {"pixels": made.pixels, "labels": made.labels}
+    return made.arrays()
 
 
 def study(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """Accuracies of students on the test images."""
-    members, release, test = (_images(inputs[name]) for name in ("members", "release", "test"))
+    members, release, test = (Images.from_arrays(inputs[name]) for name in ("members", "release", "test"))
     recipe = student_recipe(release).model_copy(update={"flip": arguments["part"] == "cifar10"})
     soft = None
     if arguments["labels"] == "soft":
@@ -129,7 +125,7 @@ def one(part: str, seed: int, store: Store, processes: int) -> dict[str, dict[st
             for shard in engine.shards(members)
         ]
     made = iter(results([task for plan in plans.values() for task in plan], store, processes))
-    releases = {name: concatenate([_images(next(made)) for _ in plan]) for name, plan in plans.items()}
+    releases = {name: concatenate([Images.from_arrays(next(made)) for _ in plan]) for name, plan in plans.items()}
     releases["as many real images"] = real
     studies = {
         (name, labels): Task(

@@ -38,7 +38,7 @@ def one(data: Dataset, seed: int, effort: Effort) -> dict[str, Any]:
     pile = concatenate([members.images.take(drawn[0]), controls.images.take(drawn[1])])
     row: dict[str, Any] = {"seed": seed, "persons": [len(drawn[0]), len(drawn[1])], "own": len(own)}
     for name, release in (("members", fed), ("strangers", strangers)):
-        seen = Seen({"pixels": release.images.pixels, "labels": release.images.labels})
+        seen = Seen(release.images.arrays())
         context = Context(rng, seed=seed, effort=effort, reference=own.images, reference_units=own.units)
         scores = make_attack("linkage", {}).attack(seen, pile, context).scores
         mine, theirs = np.split(np.asarray(scores), [len(drawn[0])])

@@ -51,10 +51,6 @@ JUDGE = Recipe(network="resnet20", epochs=3, batch_size=128, precision="bfloat16
 STUDENTS = 3
 
 
-def _images(arrays: Arrays) -> Images:
-    return Images(arrays["pixels"], arrays["labels"])
-
-
 def mechanisms(kind: str) -> tuple[GaussianSteps, GaussianSteps]:
     """Fine-tuning and query; without noise where there is no guarantee."""
     engine = PrivImage.model_validate(COMMON | KINDS[kind])
@@ -66,7 +62,7 @@ def mechanisms(kind: str) -> tuple[GaussianSteps, GaussianSteps]:
 
 def release(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """Inputs {'members', 'public'} to 5,000 samples."""
-    members, public = _images(inputs["members"]), _images(inputs["public"])
+    members, public = Images.from_arrays(inputs["members"]), Images.from_arrays(inputs["public"])
     kind, seed = arguments["kind"], arguments["seed"]
     engine = PrivImage.model_validate(COMMON | KINDS[kind])
     training, query = mechanisms(kind)
@@ -83,7 +79,7 @@ def release(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Array
 
 def study(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """Inputs {'release', 'members', 'test'} to accuracies of students, and the distance to real images."""
-    images, members, test = (_images(inputs[name]) for name in ("release", "members", "test"))
+    images, members, test = (Images.from_arrays(inputs[name]) for name in ("release", "members", "test"))
     students = [Training(student_recipe(images), images, 10, seed) for seed in range(STUDENTS)]
     *found, judge = trained([*students, Training(JUDGE, members, 10, 0)], "cpu")
     distance = frechet_distance(features(judge, images), features(judge, test.take(slice(0, SAMPLES))))
@@ -111,12 +107,16 @@ def main() -> None:
     facts = {"version": VERSION, **result_facts("cpu")}
     tasks = [Task(kind, "benchmarks.privimage:release", {"kind": kind, "seed": 0}, stored, facts) for kind in KINDS]
     made = results(tasks, store, options.processes)
-    releases = {kind: _images(arrays) for kind, arrays in zip(KINDS, made, strict=True)}
+    releases = {kind: Images.from_arrays(arrays) for kind, arrays in zip(KINDS, made, strict=True)}
     releases["as many members"] = members.take(slice(0, SAMPLES))
     beside = {"members": stored["members"], "test": put_images(store, test)}
     studies = [
         Task(
-            f"study of {kind}", "benchmarks.privimage:study", {}, beside | {"release": put_images(store, images)}, facts
+            f"study of {kind}",
+            "benchmarks.privimage:study",
+            {},
+            beside | {"release": put_images(store, images)},
+            facts,
         )
         for kind, images in releases.items()
     ]

@@ -62,7 +62,7 @@ def one(seed: int, root: Path) -> dict[str, Any]:
     for name in ATTACKS:
         attack = make_attack(name, {})
         own = Context(seeds.generator(seed, name), reference=reference.images)
-        seen = Seen({"pixels": release.images.pixels, "labels": release.images.labels})
+        seen = Seen(release.images.arrays())
         # One pile, in random order: scores of two piles need not be on one scale.
         pile = concatenate([members, controls.images])
         order = seeds.generator(seed, "pile").permutation(len(pile))

@@ -81,7 +81,7 @@ def read_release(arrays: Arrays) -> Release:
         name.removeprefix(_STATISTICS): array for name, array in arrays.items() if name.startswith(_STATISTICS)
     }
     release = Release(
-        Images(arrays["pixels"], arrays["labels"]),
+        Images.from_arrays(arrays),
         soft_labels=arrays.get("soft_labels"),
         statistics=statistics or None,
     )

@@ -226,7 +226,7 @@ class ReleaseAttack(Settings, ABC):
 
     def expose(self, release: Release, world: Context) -> Seen:
         """The released images and labels, as published."""
-        return Seen({"pixels": release.images.pixels, "labels": release.images.labels})
+        return Seen(release.images.arrays())
 
     @abstractmethod
     def attack(self, seen: Seen, suspects: Images, own: Context) -> Evidence:

@@ -35,10 +35,6 @@ KEPT = "kept: "
 """How the names begin of what the victim's half tells the runner, not the attacker."""
 
 
-def _images(arrays: Arrays) -> Images:
-    return Images(arrays["pixels"], arrays["labels"])
-
-
 def context(
     arguments: Mapping[str, Any],
     *names: str,
@@ -62,7 +58,7 @@ def context(
 
 def link(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """Near-duplicate pairs of the pooled images: inputs {'images'} to 'pairs' and 'threshold'."""
-    pairs, threshold = linked(_images(inputs["images"]))
+    pairs, threshold = linked(Images.from_arrays(inputs["images"]))
     return {"pairs": pairs, "threshold": np.asarray(threshold)}
 
 
@@ -71,7 +67,7 @@ def baseline(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arra
 
     Empty where a pool has too few units.
     """
-    images, count = _images(inputs["images"]), int(arguments["members"])
+    images, count = Images.from_arrays(inputs["images"]), int(arguments["members"])
     found = blind_baseline(
         images.take(slice(0, count)),
         images.take(slice(count, None)),
@@ -120,8 +116,8 @@ def attack(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays
     Where the arguments ask for 'nearest' and the attack tells, also the released row behind each score, int64.
     """
     attacker = make_attack(arguments["attack"], dict(arguments["settings"]))
-    suspects = _images(inputs["suspects"])
-    reference = _images(inputs["reference"]) if "reference" in inputs else None
+    suspects = Images.from_arrays(inputs["suspects"])
+    reference = Images.from_arrays(inputs["reference"]) if "reference" in inputs else None
     units = inputs.get("reference", {}).get("units")
     own = context(arguments, attacker.name, "attack", reference=reference, reference_units=units)
     evidence = attacker.attack(Seen(inputs["seen"]), suspects, own)

@@ -164,7 +164,7 @@ def audit(
 def observe_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """Inputs {'members'}, and 'public' where it is used, to 'scores' of the canaries of one stage."""
     engine = private(make_synthesizer(arguments["engine"], dict(arguments["settings"])))
-    members = Images(inputs["members"]["pixels"], inputs["members"]["labels"])
+    members = Images.from_arrays(inputs["members"])
     own = engine_context(arguments, inputs, "dp-audit")
     (stage,) = (one for one in engine.private_stages(members, own) if one.name == arguments["stage"])
     return {"scores": observed(stage, arguments["count"], arguments["seed"])}

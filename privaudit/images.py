@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,15 @@ class Images:
 
     def __len__(self) -> int:
         return int(self.pixels.shape[0])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Both fields by name, for the store."""
+        return {"pixels": self.pixels, "labels": self.labels}
+
+    @staticmethod
+    def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Images:
+        """The images that `arrays` came from; what else is in them is left out."""
+        return Images(arrays["pixels"], arrays["labels"])
 
     @property
     def size(self) -> tuple[int, int, int]:

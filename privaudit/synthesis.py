@@ -140,13 +140,9 @@ def _error(engine: Synthesizer, failure: Failure) -> PrivauditError:
     )
 
 
-def _images(arrays: Arrays) -> Images:
-    return Images(arrays["pixels"], arrays["labels"])
-
-
 def engine_context(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays], *names: str) -> Context:
     """The context of a part of an engine, with what of the inputs it uses beside the members."""
-    public, masks = (_images(inputs[name]) if name in inputs else None for name in BESIDE)
+    public, masks = (Images.from_arrays(inputs[name]) if name in inputs else None for name in BESIDE)
     return context(arguments, arguments["engine"], *names, reference=public, masks=masks)
 
 
@@ -155,19 +151,19 @@ def make_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arr
     engine = make_synthesizer(arguments["engine"], dict(arguments["settings"]))
     shard = Shard(**arguments["shard"])
     own = engine_context(arguments, inputs, "shard", shard.name)
-    made = engine.make(shard, _images(inputs["members"]), own)
+    made = engine.make(shard, Images.from_arrays(inputs["members"]), own)
     if len(made) != shard.count:
         raise InputError(f"The synthesizer '{engine.name}' made {len(made)} images instead of {shard.count}.")
-    return {"pixels": made.pixels, "labels": made.labels}
+    return made.arrays()
 
 
 def finish_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """All shards in order, and inputs {'members'}, and what is used beside them, to the arrays of a release."""
     engine = make_synthesizer(arguments["engine"], dict(arguments["settings"]))
-    parts = [_images(inputs[name]) for name in sorted(inputs) if name not in ("members", *BESIDE)]
+    parts = [Images.from_arrays(inputs[name]) for name in sorted(inputs) if name not in ("members", *BESIDE)]
     own = engine_context(arguments, inputs, "finish")
-    release = engine.finish(parts, _images(inputs["members"]), own)
-    found: dict[str, NDArray[Any]] = {"pixels": release.images.pixels, "labels": release.images.labels}
+    release = engine.finish(parts, Images.from_arrays(inputs["members"]), own)
+    found: dict[str, NDArray[Any]] = release.images.arrays()
     if release.soft_labels is not None:
         found["soft_labels"] = release.soft_labels
     if release.views is not None:
@@ -190,5 +186,9 @@ def _release(arrays: Arrays, classes: int) -> Release:
     about = json.loads(arrays["about"].tobytes())
     claim = None if about["claim"] is None else PrivacyClaim(**about["claim"])
     return Release(
-        _images(arrays), soft_labels=soft, views=arrays.get("views"), claim=claim, provenance=about["provenance"]
+        Images.from_arrays(arrays),
+        soft_labels=soft,
+        views=arrays.get("views"),
+        claim=claim,
+        provenance=about["provenance"],
     )

@@ -124,9 +124,7 @@ def trained_encoder(images: Images, units: NDArray[np.str_], steps: int, seed: i
 def train_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """Inputs {'images': pixels, labels, units} to the weights of an encoder, by name."""
     arrays = inputs["images"]
-    encoder = train_encoder(
-        Images(arrays["pixels"], arrays["labels"]), arrays["units"], arguments["steps"], arguments["seed"]
-    )
+    encoder = train_encoder(Images.from_arrays(arrays), arrays["units"], arguments["steps"], arguments["seed"])
     return {name: value.detach().numpy().copy() for name, value in encoder.state_dict().items()}
 
 

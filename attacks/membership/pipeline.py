@@ -62,7 +62,7 @@ def remade(
         for number, (feed, more) in enumerate(zip(feeds, beside, strict=True))
     ]
     inputs = [
-        {name: _arrays(images) for name, images in {"members": feed, **more}.items()}
+        {name: images.arrays() for name, images in {"members": feed, **more}.items()}
         for feed, more in zip(feeds, beside, strict=True)
     ]
     calls = [
@@ -77,11 +77,7 @@ def remade(
         arguments = {name: value for name, value in tasks[0].arguments.items() if name != "shard"}
         label = f"{engine}: putting the images together"
         last.append(Call(label, _FINISH, arguments, {**given, **parts}, tasks[0].facts))
-    return [Images(found["pixels"], found["labels"]) for found in compute(*last)]
-
-
-def _arrays(images: Images) -> dict[str, NDArray[Any]]:
-    return {"pixels": images.pixels, "labels": images.labels}
+    return [Images.from_arrays(found) for found in compute(*last)]
 
 
 class PipelineShadows(ReleaseAttack):

@@ -75,7 +75,7 @@ def _call(trainings: Sequence[Training], device: str) -> Call:
 
 
 def _arrays(training: Training) -> dict[str, NDArray[Any]]:
-    images: dict[str, NDArray[Any]] = {"pixels": training.images.pixels, "labels": training.images.labels}
+    images: dict[str, NDArray[Any]] = training.images.arrays()
     others = {"soft_labels": training.soft_labels, "views": training.views}
     return images | {name: array for name, array in others.items() if array is not None}
 
@@ -119,7 +119,7 @@ def train_together_task(arguments: Mapping[str, Any], inputs: Mapping[str, Array
 
 
 def _training(arguments: Mapping[str, Any], seed: int, arrays: Arrays) -> Training:
-    images = Images(arrays["pixels"], arrays["labels"])
+    images = Images.from_arrays(arrays)
     recipe = Recipe.model_validate(arguments["recipe"])
     return Training(recipe, images, arguments["classes"], seed, arrays.get("soft_labels"), arrays.get("views"))
 

@@ -47,7 +47,7 @@ def barycentres(
     arguments = {"points": {str(label): points for label, points in wanted.items()}, "seed": seed, "device": device}
     inputs: dict[str, Arrays] = {
         "network": network.arrays(),
-        "images": {"pixels": images.pixels, "labels": images.labels},
+        "images": images.arrays(),
     }
     function = "privaudit.synth.bn_matching.barycentres:barycentres_task"
     call = Call(f"barycentres of {len(images):,} images", function, arguments, inputs, {"version": _VERSION})
@@ -58,7 +58,7 @@ def barycentres_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays])
     """Inputs {'network', 'images'} to the points of each class, by its number."""
     from sklearn.cluster import KMeans
 
-    images = Images(inputs["images"]["pixels"], inputs["images"]["labels"])
+    images = Images.from_arrays(inputs["images"])
     found = features(Network.from_arrays(inputs["network"]), images, arguments["device"])
     centres = {}
     for label, points in arguments["points"].items():

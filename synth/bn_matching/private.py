@@ -184,7 +184,7 @@ class DPBNMatching(PrivateSettings):
             "sums": sums.noise_multiplier,
             **self.model_dump(include={"clip", "divisor", "teacher_learning_rate", "crop", "statistics_length"}),
         }
-        images: Arrays = {"pixels": members.pixels, "labels": members.labels}
+        images: Arrays = members.arrays()
         label = f"training a teacher with differential privacy on {len(members):,} images"
         (found,) = compute(Call(label, _TASK, arguments, {"images": images}, {"version": VERSION}))
         network = Network.from_arrays({name: array for name, array in found.items() if name not in ("sums", "counts")})

@@ -26,7 +26,7 @@ from privaudit.synth.bn_matching.embedding import Embedding, contributions, cut,
 
 def fit_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """Inputs {'images'} to the arrays of a network, and 'sums' and 'counts' of `NoisySums`."""
-    images = Images(inputs["images"]["pixels"], inputs["images"]["labels"])
+    images = Images.from_arrays(inputs["images"])
     seed, device = int(arguments["seed"]), arguments["device"]
     rng = noise_generator(arguments, "dp-bn-matching noise")
     asked = PrivateTraining(

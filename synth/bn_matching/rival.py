@@ -20,11 +20,11 @@ RIVAL = "convnet"
 
 def rival(draft: Synthesizer, precision: Precision, members: Images, context: Context) -> Network:
     """A student of what this engine makes; made once for all batches."""
-    inputs: dict[str, Arrays] = {"members": {"pixels": members.pixels, "labels": members.labels}}
+    inputs: dict[str, Arrays] = {"members": members.arrays()}
     tasks = plan_shards(draft, members, seed=context.seed, effort=context.effort, device=context.device)
     made = compute(
         *(Call(f"draft of {task.label}", task.function, task.arguments, inputs, task.facts) for task in tasks)
     )
-    images = concatenate([Images(part["pixels"], part["labels"]) for part in made])
+    images = concatenate([Images.from_arrays(part) for part in made])
     recipe = student_recipe(images).model_copy(update={"network": RIVAL, "precision": precision})
     return context.train(recipe, images, context.seed, classes=int(members.labels.max()) + 1)

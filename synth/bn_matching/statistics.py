@@ -115,7 +115,7 @@ def collected(network: Network, images: Images, classes: int, device: str) -> La
     """`collect` as a task of its own, done once for all shards."""
     inputs: dict[str, Arrays] = {
         "network": network.arrays(),
-        "images": {"pixels": images.pixels, "labels": images.labels},
+        "images": images.arrays(),
     }
     function = "privaudit.synth.bn_matching.statistics:collect_task"
     arguments = {"classes": classes, "device": device}
@@ -126,6 +126,6 @@ def collected(network: Network, images: Images, classes: int, device: str) -> La
 
 def collect_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """Inputs {'network', 'images'} to the arrays of `LayerStatistics`."""
-    images = Images(inputs["images"]["pixels"], inputs["images"]["labels"])
+    images = Images.from_arrays(inputs["images"])
     network = Network.from_arrays(inputs["network"])
     return dict(collect(network, images, arguments["classes"], arguments["device"]).arrays)

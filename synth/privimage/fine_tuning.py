@@ -85,7 +85,7 @@ def fine_tuned(
 
 def fine_tune_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """Inputs {'images', 'start': arrays of a denoiser} to the arrays of another."""
-    images = Images(inputs["images"]["pixels"], inputs["images"]["labels"])
+    images = Images.from_arrays(inputs["images"])
     around = surroundings()
     asked = FineTuning(GaussianSteps(*arguments["steps"]), **arguments["training"])
     found = fine_tuned(

@@ -38,7 +38,7 @@ def pretrained(
                 "k": engine.classes_each,
                 "noise_multiplier": query.noise_multiplier,
             },
-            {"images": _arrays(members), "classifier": classifier.arrays()},
+            {"images": members.arrays(), "classifier": classifier.arrays()},
             {"version": VERSION},
         )
     )
@@ -54,7 +54,7 @@ def pretrained(
                 "batch_size": engine.chosen("pretraining_batch"),
                 "learning_rate": engine.chosen("pretraining_learning_rate"),
             },
-            {"public": _arrays(public), "query": {"selected": votes["selected"]}},
+            {"public": public.arrays(), "query": {"selected": votes["selected"]}},
             {"version": VERSION},
         )
     )
@@ -75,7 +75,7 @@ def fine_tuned(
                 "steps": [steps.noise_multiplier, steps.sampling_rate, steps.steps],
                 "training": engine.training(),
             },
-            {"images": _arrays(members), "start": start},
+            {"images": members.arrays(), "start": start},
             {"version": VERSION},
         )
     )
@@ -88,7 +88,3 @@ def _common(context: Context) -> Mapping[str, Any]:
 
 def _secret(engine: PrivImage, context: Context) -> Mapping[str, Any]:
     return {**_common(context), "secret": engine.noise == "secret"}
-
-
-def _arrays(images: Images) -> Arrays:
-    return {"pixels": images.pixels, "labels": images.labels}

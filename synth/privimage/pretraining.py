@@ -33,7 +33,7 @@ def relabelled(images: Images, selected: NDArray[np.int64]) -> Images:
 
 def pretrain_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """Inputs {'public': pixels and labels, 'query': selected} to the arrays of a denoiser, averaged over the steps."""
-    public = Images(inputs["public"]["pixels"], inputs["public"]["labels"])
+    public = Images.from_arrays(inputs["public"])
     images, device = relabelled(public, inputs["query"]["selected"]), arguments["device"]
     seed, shape, batch = arguments["seed"], shape_of(arguments["shape"]), arguments["batch_size"]
     model = new_denoiser(shape, int(seeds.generator(seed, "privimage start").integers(2**62))).to(device).train()

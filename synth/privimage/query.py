@@ -66,7 +66,7 @@ def check_enough(classes: int, k: int, public: int) -> None:
 
 def query_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """Inputs {'images', 'classifier'} to 'histogram', which has noise, and 'selected'."""
-    images = Images(inputs["images"]["pixels"], inputs["images"]["labels"])
+    images = Images.from_arrays(inputs["images"])
     answers = logits(Network.from_arrays(inputs["classifier"]), images, arguments["device"])
     k = arguments["k"]
     exact = votes(answers, images.labels, arguments["classes"], k)

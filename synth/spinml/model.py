@@ -44,7 +44,7 @@ PUBLISHED = Training(400, 1, 5e-6, 50)
 
 def sanitised_references(engine: SpinML, chosen: Images, masks: Images | None) -> References:
     """What leaves the device of these members."""
-    inputs = {"images": _arrays(chosen)} | ({} if masks is None else {"masks": {"pixels": masks.pixels}})
+    inputs = {"images": chosen.arrays()} | ({} if masks is None else {"masks": {"pixels": masks.pixels}})
     asked = {"foreground": engine.foreground, "background": engine.background, "segmenter": engine.segmenter}
     return References(**_computed(f"sanitising {len(chosen):,} references", "references:sanitise_task", asked, inputs))
 
@@ -63,7 +63,7 @@ def small(
         f"pretraining a diffusion model on {engine.pretraining_images:,} public images",
         "pixel_training:pretrain_task",
         {**_common(context), "shape": asdict(shape), **_PUBLIC, "images": engine.pretraining_images},
-        {"public": _arrays(public)},
+        {"public": public.arrays()},
     )
     weights = base
     if engine.shown:
@@ -77,7 +77,7 @@ def small(
                 "foreground": engine.foreground == "L2",
                 "segmenter": engine.segmenter,
             },
-            {"references": references.arrays(), "public": _arrays(public), "start": base},
+            {"references": references.arrays(), "public": public.arrays(), "start": base},
         )
     if engine.steered:
         shape = Shape(shape.channels, shape.classes, edges=True)
@@ -85,7 +85,7 @@ def small(
             f"teaching it to follow edges, on {engine.edges_images:,} public images",
             "pixel_training:edges_task",
             {**_common(context), "shape": asdict(shape), **_PUBLIC, "images": engine.edges_images},
-            {"public": _arrays(public), "start": base},
+            {"public": public.arrays(), "start": base},
         )
         weights = {**steering, **weights}
     prompts = pixel_model.prompt(np.full(shard.count, label), shape.classes, rare=engine.shown)
@@ -153,7 +153,3 @@ def _fine_tuning(engine: SpinML) -> dict[str, Any]:
 def _computed(label: str, function: str, arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     (found,) = compute(Call(label, f"{_HERE}.{function}", arguments, inputs, {"version": VERSION}))
     return found
-
-
-def _arrays(images: Images) -> Arrays:
-    return {"pixels": images.pixels, "labels": images.labels}

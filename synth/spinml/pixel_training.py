@@ -33,7 +33,7 @@ _BLOB = 4
 
 def pretrain_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """Inputs {'public': pixels and labels} to the arrays of a model of them, without edges."""
-    public, shape, device = _images(inputs["public"]), Shape(**arguments["shape"]), arguments["device"]
+    public, shape, device = Images.from_arrays(inputs["public"]), Shape(**arguments["shape"]), arguments["device"]
     with seeded(_start(arguments)):
         model = PixelModel(shape).to(device).train()
 
@@ -52,7 +52,7 @@ def edges_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Ar
 
     It learns from public images and some of their edges: those in a random region, for objects at L0 show none.
     """
-    public, shape, device = _images(inputs["public"]), Shape(**arguments["shape"]), arguments["device"]
+    public, shape, device = Images.from_arrays(inputs["public"]), Shape(**arguments["shape"]), arguments["device"]
     with seeded(_start(arguments)):
         model = PixelModel.from_arrays(shape, inputs["start"]).to(device).train()
     model.unet.requires_grad_(False)
@@ -78,7 +78,7 @@ def fine_tune_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -
 
     arguments: foreground, whether that is what they show. Hidden objects are replaced by public ones (`Recomposition`).
     """
-    references, public = References(**inputs["references"]), _images(inputs["public"])
+    references, public = References(**inputs["references"]), Images.from_arrays(inputs["public"])
     shape, device, batch = Shape(**arguments["shape"]), arguments["device"], arguments["batch_size"]
     with seeded(_start(arguments)):
         model = PixelModel.from_arrays(shape, inputs["start"]).to(device).train()
@@ -132,7 +132,12 @@ def _drawn(
     rows = choice.integers(len(public), size=arguments["batch_size"])
     labels = np.where(rng.random(len(rows)) < _NO_CLASS[stage], -1, public.labels[rows])
     device, classes = arguments["device"], arguments["shape"]["classes"]
-    return rng, rows, edm.as_images(public.pixels[rows], device), torch.from_numpy(prompt(labels, classes)).to(device)
+    return (
+        rng,
+        rows,
+        edm.as_images(public.pixels[rows], device),
+        torch.from_numpy(prompt(labels, classes)).to(device),
+    )
 
 
 def _regions(rng: np.random.Generator, count: int, size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -142,7 +147,3 @@ def _regions(rng: np.random.Generator, count: int, size: tuple[int, int]) -> NDA
     share = np.where(rng.random(count) < 1 / 3, 1.0, rng.random(count))
     bound = np.array([np.quantile(image, 1 - part) for image, part in zip(smooth, share, strict=True)])
     return np.asarray(smooth >= bound[:, None, None])
-
-
-def _images(arrays: Arrays) -> Images:
-    return Images(arrays["pixels"], arrays["labels"])

@@ -80,7 +80,7 @@ def sanitised(images: Images, masks: NDArray[np.uint8], front: Level, back: Leve
 
 def sanitise_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """Inputs {'images': pixels and labels, and 'masks': pixels where they were given} to the arrays of references."""
-    images = Images(inputs["images"]["pixels"], inputs["images"]["labels"])
+    images = Images.from_arrays(inputs["images"])
     front, back = arguments["foreground"], arguments["background"]
     if "masks" in inputs:
         masks = inputs["masks"]["pixels"][..., 0]
