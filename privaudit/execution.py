@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
 
 from privaudit.errors import IncompleteError, PrivauditError
-from privaudit.machine import cores
+from privaudit.machine import PARSING, cores
 from privaudit.store import Entry, Store
 from privaudit.worker import Done, Needs, Report, Task, no_interrupts, one_thread, start_worker, work
 
@@ -52,7 +52,8 @@ class Failure:
 
 
 def _failure(error: BaseException) -> Failure:
-    trace = "".join(traceback.format_exception(error))
+    with PARSING:
+        trace = "".join(traceback.format_exception(error))
     if isinstance(error, PrivauditError):
         return Failure(str(error), trace, error.exit_code == PrivauditError.exit_code)
     if isinstance(error, BrokenProcessPool):

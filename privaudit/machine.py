@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+PARSING = threading.Lock()
+"""Held by whoever lets Python parse source, as numpy does with an array's header and traceback with its lines: the
+parser of Python 3.11 raises SystemError now and then where two threads use it at once.
+"""
 
 _PROC, _GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 _OWN = ("RssAnon:", "RssShmem:")

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.errors import IncompleteError, InputError
+from privaudit.machine import PARSING
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Numbers of the errors that a full disk, or a used-up quota, raises."""
@@ -153,7 +154,8 @@ class Store:
     def array(self, digest: str) -> NDArray[Any] | None:
         """The array of this hash as a read-only memory map; None where it is missing or damaged."""
         try:
-            array: NDArray[Any] = np.load(self._blob(digest), mmap_mode="r", allow_pickle=False)
+            with PARSING:
+                array: NDArray[Any] = np.load(self._blob(digest), mmap_mode="r", allow_pickle=False)
         except _DAMAGED:
             return None
         return array if array_digest(array) == digest else None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +201,38 @@ def test_sweep_removes_only_forgotten_checkpoints(tmp_path: Path) -> None:
     store.sweep()
     assert sorted(path.name for path in (tmp_path / "unfinished").iterdir()) == ["new", "week"]
     assert store.get("k" * 32) is not None
+
+
+def test_threads_read_arrays_at_once(tmp_path: Path) -> None:
+    """Without the lock every second run of this test fails on Python 3.11: "AST constructor recursion depth mismatch"."""
+    store = Store(tmp_path)
+    digest = store.put_array(ARRAY)
+    interval, threshold = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: _read_in_cycles(store, digest), range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*threshold)
+    assert found == [1500] * 4
+
+
+class _Cycle:
+    """Collected in the midst of whatever runs; its end lets other threads in."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        for _ in range(20):
+            pass
+
+
+def _read_in_cycles(store: Store, digest: str) -> int:
+    whole = 0
+    for _ in range(1500):
+        _Cycle()
+        whole += store.array(digest) is not None
+    return whole
