@@ -204,7 +204,7 @@ def test_sweep_removes_only_forgotten_checkpoints(tmp_path: Path) -> None:
 
 
 def test_threads_read_arrays_at_once(tmp_path: Path) -> None:
-    """Without the lock every second run of this test fails on Python 3.11: "AST constructor recursion depth mismatch"."""
+    """Without the lock every second run of it fails on Python 3.11: "AST constructor recursion depth mismatch"."""
     store = Store(tmp_path)
     digest = store.put_array(ARRAY)
     interval, threshold = sys.getswitchinterval(), gc.get_threshold()
