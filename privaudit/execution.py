@@ -1,4 +1,4 @@
-"""Where work runs: tasks over one-thread processes on this machine's cores. Nothing else knows about processes.
+"""Where work runs: tasks over one-thread processes on this machine's cores, or on a Ray cluster. Nothing else knows.
 
 A task names a function, its arguments and its inputs in the store; its key is the hash of all that. Finished tasks are
 taken from the store. Workers only read the store (beside a checkpoint of unfinished work); the driver writes what they
@@ -7,110 +7,76 @@ return. A task may ask for others (see `calls`): they run first, and it starts a
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
-import threading
-import traceback
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from multiprocessing.queues import SimpleQueue
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Protocol
 
-from privaudit.errors import IncompleteError, PrivauditError
-from privaudit.machine import PARSING, cores
+from privaudit.machine import cores
+from privaudit.processes import Processes
 from privaudit.store import Entry, Store
-from privaudit.worker import Done, Needs, Report, Task, no_interrupts, one_thread, start_worker, work
+from privaudit.worker import Done, Failure, Needs, Report, Result, Task, failure_of
 
-__all__ = ["Failure", "Task", "cores", "run"]
+if TYPE_CHECKING:
+    from privaudit.cluster import Cluster
+
+__all__ = ["Failure", "Task", "at_a_time", "cores", "on_cluster", "run"]
 
 _MOST_ROUNDS = 1000
 """How often a task, and those that wait for it, may ask for others before they are taken to ask for ever."""
 
+_KILLED = "its process was killed, perhaps for lack of memory"
 _ENDLESS = "it asks for ever new steps before it starts"
 _CIRCLE = "the steps that it asks for wait for each other"
-_LISTEN_SECONDS = 0.1
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A task that raised: a sentence for people, and the traceback (without values) for the private folder.
-
-    is_input: whether what was given is at fault, and not the work itself.
-    """
-
-    message: str
-    trace: str
-    is_input: bool = False
-
-    def incomplete(self, sentence: str) -> IncompleteError:
-        """The error that says this sentence, with the traceback as its note."""
-        error = IncompleteError(sentence)
-        error.add_note(self.trace)
-        return error
-
-
-def _failure(error: BaseException) -> Failure:
-    with PARSING:
-        trace = "".join(traceback.format_exception(error))
-    if isinstance(error, PrivauditError):
-        return Failure(str(error), trace, error.exit_code == PrivauditError.exit_code)
-    if isinstance(error, BrokenProcessPool):
-        return Failure("its process was killed, perhaps for lack of memory", trace)
-    return Failure(f"{type(error).__name__}: {error}", trace)
 
 
 def _ignore(label: str, stage: str, share: float) -> None:
     """Ignore progress."""
 
 
-class _Pool:
-    """Workers: processes, or for 0 workers a thread of this one. Their progress goes to `hear`."""
+class _Pool(Protocol):
+    """Workers."""
 
-    def __init__(self, workers: int, store: Store, hear: Report) -> None:
-        self._store, self._hear = store, hear
-        self._queue: SimpleQueue[tuple[str, str, float]] | None = None
-        if workers == 0:
-            self._executor: Executor = ThreadPoolExecutor(1, initializer=one_thread)
-            return
-        context = multiprocessing.get_context("spawn")
-        self._queue = context.SimpleQueue()
-        self._executor = ProcessPoolExecutor(
-            workers, mp_context=context, initializer=start_worker, initargs=(os.getpid(), self._queue)
-        )
-        self._stopped = threading.Event()
-        self._listener = threading.Thread(target=self._listen, args=(self._queue,), daemon=True)
-        self._listener.start()
+    def submit(self, task: Task) -> Future[Result]: ...
+    def stop(self) -> None: ...
 
-    def submit(self, task: Task) -> Future[Done | Needs]:
-        """Hand out a task. Raises BrokenProcessPool where a worker has died."""
-        with no_interrupts():
-            if self._queue is None:
-                return self._executor.submit(work, task, self._store.root, self._hear)
-            return self._executor.submit(work, task, self._store.root)
 
-    def _listen(self, queue: SimpleQueue[tuple[str, str, float]]) -> None:
-        """Until the end. It looks from time to time: a last message would wait for ever for a worker that was killed
-        while it held the queue.
-        """
-        stopped = False
-        while not stopped:
-            stopped = self._stopped.wait(_LISTEN_SECONDS)
-            while not queue.empty():
-                message = queue.get()
-                with contextlib.suppress(Exception):  # workers would wait for ever for a listener that has died
-                    self._hear(*message)
+_cluster: ContextVar[Cluster | None] = ContextVar("cluster", default=None)
 
-    def stop(self) -> None:
-        """End all workers, whatever they do."""
-        if isinstance(self._executor, ProcessPoolExecutor):
-            for process in list((self._executor._processes or {}).values()):
-                process.terminate()
-        self._executor.shutdown(wait=True, cancel_futures=True)
-        if self._queue is not None:
-            self._stopped.set()
-            self._listener.join(timeout=1.0)
+
+@contextmanager
+def on_cluster(address: str) -> Iterator[None]:
+    """Within the block, what would run in processes runs on this Ray cluster.
+
+    Raises InputError where no cluster answers (see `cluster.connected`).
+    """
+    from privaudit.cluster import connected
+
+    with connected(address) as cluster:
+        token = _cluster.set(cluster)
+        try:
+            yield
+        finally:
+            _cluster.reset(token)
+
+
+def at_a_time(device: str) -> int:
+    """How many tasks for this device run at a time: on this machine one per core, or one for its GPU."""
+    cluster = _cluster.get()
+    if cluster is not None:
+        return cluster.slots(device)
+    return cores() if device == "cpu" else 1
+
+
+def _pool(workers: int, store: Store, hear: Report) -> _Pool:
+    cluster = _cluster.get()
+    if cluster is None or workers == 0:
+        return Processes(workers, store, hear)
+    from privaudit.cluster import OnCluster
+
+    return OnCluster(cluster, store, hear)
 
 
 class _Schedule:
@@ -120,7 +86,7 @@ class _Schedule:
         self.store, self.pool = store, pool
         self.results: list[tuple[Task, Entry | Failure]] = []
         self.lost: list[Task] = []
-        self._futures: dict[Future[Done | Needs], Task] = {}
+        self._futures: dict[Future[Result], Task] = {}
         self._waiting: dict[str, tuple[Task, set[str]]] = {}
         self._open: set[str] = set()
         self._gone: dict[str, Failure | None] = {}  # failed, or lost (None)
@@ -148,15 +114,13 @@ class _Schedule:
             return
         done, _ = wait(self._futures, return_when=FIRST_COMPLETED)
         for future in done:
-            task, error = self._futures.pop(future), future.exception()
-            if isinstance(error, BrokenProcessPool):
+            task = self._futures.pop(future)
+            if isinstance(future.exception(), BrokenProcessPool):
                 self._end(task, None)
-            elif error is not None:
-                self._end(task, _failure(error))
             elif isinstance(result := future.result(), Needs):
                 self._wait_for(task, result)
             else:
-                self._end(task, _keep(task, self.store, result))
+                self._end(task, _kept(task, self.store, result))
 
     def _wait_for(self, task: Task, needs: Needs) -> None:
         rounds = self._rounds[task.key] = self._rounds.get(task.key, 0) + 1
@@ -203,7 +167,7 @@ class _Schedule:
 
 def _compute(tasks: Sequence[Task], store: Store, workers: int, hear: Report) -> Iterator[tuple[Task, Entry | Failure]]:
     """Run tasks; those lost with a dying worker are run again, each alone."""
-    pool = _Pool(workers, store, hear)
+    pool = _pool(workers, store, hear)
     try:
         schedule = _Schedule(tasks, store, pool)
         while schedule.is_open or schedule.results:
@@ -238,15 +202,15 @@ def _alone(task: Task, store: Store, hear: Report, failed: dict[str, Failure], r
 
 def _steps(task: Task, store: Store, hear: Report, failed: dict[str, Failure], rounds: int) -> Entry | Failure:
     for number in range(rounds + 1, _MOST_ROUNDS + 1):
-        pool = _Pool(1, store, hear)
+        pool = Processes(1, store, hear)
         try:
             result = pool.submit(task).result()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever the task raised)
-            return _failure(error)
+        except BrokenProcessPool as error:
+            return Failure(_KILLED, failure_of(error).trace)
         finally:
             pool.stop()
-        if isinstance(result, Done):
-            return _keep(task, store, result)
+        if not isinstance(result, Needs):
+            return _kept(task, store, result)
         for array in result.arrays.values():
             store.put_array(array)
         for other in result.tasks:
@@ -255,8 +219,10 @@ def _steps(task: Task, store: Store, hear: Report, failed: dict[str, Failure], r
     return Failure(_ENDLESS, "")
 
 
-def _keep(task: Task, store: Store, done: Done) -> Entry:
-    store.put(task.key, done.arrays, {"seconds": done.seconds, "label": task.label})
+def _kept(task: Task, store: Store, result: Done | Failure) -> Entry | Failure:
+    if isinstance(result, Failure):
+        return result
+    store.put(task.key, result.arrays, {"seconds": result.seconds, "label": task.label})
     entry = store.get(task.key)
     if entry is None:
         raise OSError(f"The result of '{task.label}' could not be read back from the store.")
@@ -266,7 +232,7 @@ def _keep(task: Task, store: Store, done: Done) -> Entry:
 def run(
     tasks: Sequence[Task], store: Store, workers: int, hear: Report = _ignore
 ) -> Iterator[tuple[Task, Entry | Failure]]:
-    """Finish all tasks, in any order; equal tasks once. `workers` processes; 0: inside this one.
+    """Finish all tasks, in any order; equal tasks once. `workers` processes, or a cluster; 0: inside this process.
 
     hear: told of progress within tasks, from another thread.
     """

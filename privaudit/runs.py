@@ -2,9 +2,10 @@
 
 share/      report.html, summary.md, audit.json, metrics.json, junit.xml
 private/    plan.json (the declared family of tests, written before anything is scored), evidence/,
-            policy.json (the limits it was judged by), manifest.json (sources as given), ids.csv (neutral ids and the
-            files behind them), crashes/ (where an attack failed), releases/ (candidates that were made),
-            report-evidence.html (the report with pictures of private images)
+            policy.json (the limits it was judged by), manifest.json (all that is needed to repeat the run, and its
+            results), differences.txt (of a repeated run), ids.csv (neutral ids and the files behind them), crashes/
+            (where an attack failed), releases/ (candidates that were made), report-evidence.html (the report with
+            pictures of private images)
 """
 
 from __future__ import annotations
@@ -34,11 +35,12 @@ if TYPE_CHECKING:
 BENCHMARK = "benchmark.json"
 """In `share/` of a benchmark's folder, which no audit writes into."""
 
-PLAN, LOCK, IDS, MANIFEST, POLICY, CRASHES, RELEASES, EVIDENCE_EDITION = (
+PLAN, LOCK, IDS, MANIFEST, DIFFERENCES, POLICY, CRASHES, RELEASES, EVIDENCE_EDITION = (
     "plan.json",
     "lock",
     "ids.csv",
     "manifest.json",
+    "differences.txt",
     "policy.json",
     "crashes",
     "releases",

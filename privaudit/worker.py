@@ -1,23 +1,22 @@
-"""What happens in a worker process: one task, with read access to the store."""
+"""What happens where a task runs: one task, with read access to what is stored."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.calls import Call, Surroundings, function_named, inside
-from privaudit.errors import InputError
+from privaudit.errors import IncompleteError, InputError, PrivauditError
+from privaudit.machine import PARSING
 from privaudit.manifest import result_facts
-from privaudit.store import Arrays, Store, array_digest, key_of
+from privaudit.store import Arrays, Entry, array_digest, key_of
 
 _REPORT_EVERY = 0.5
 
@@ -44,6 +43,11 @@ class Task:
             {"function": self.function, "arguments": self.arguments, "inputs": self.inputs, "facts": self.facts}
         )
 
+    @property
+    def device(self) -> str:
+        """Where it runs: cpu, cuda or mps."""
+        return str(self.arguments.get("device", "cpu"))
+
 
 @dataclass(frozen=True)
 class Done:
@@ -61,6 +65,37 @@ class Needs:
     arrays: Mapping[str, NDArray[Any]]
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A task that raised: a sentence for people, and the traceback (without values) for the private folder.
+
+    is_input: whether what was given is at fault, and not the work itself.
+    """
+
+    message: str
+    trace: str
+    is_input: bool = False
+
+    def incomplete(self, sentence: str) -> IncompleteError:
+        """The error that says this sentence, with the traceback as its note."""
+        error = IncompleteError(sentence)
+        error.add_note(self.trace)
+        return error
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What is told of an error."""
+    with PARSING:
+        trace = "".join(traceback.format_exception(error))
+    if isinstance(error, PrivauditError):
+        return Failure(str(error), trace, error.exit_code == PrivauditError.exit_code)
+    return Failure(f"{type(error).__name__}: {error}", trace)
+
+
+Result = Done | Needs | Failure
+"""What becomes of a task that was handed out."""
+
+
 class _Stop(BaseException):
     """Unwinds a task that needs others first; no Exception, so that the task itself does not catch it."""
 
@@ -73,18 +108,34 @@ Report = Callable[[str, str, float], None]
 """Progress: the label of a task, a stage, a share in [0, 1]."""
 
 
-class _WithStore(Surroundings):
-    """Those of a task that runs for a store."""
+class Shelf(Protocol):
+    """What a worker reads: the store itself, or what was sent of it to another machine (see `Store`)."""
+
+    def get(self, key: str) -> Entry | None:
+        """The finished task of this key."""
+
+    def load(self, arrays: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+        """Read arrays by their hashes."""
+
+    def holds(self, digest: str) -> bool:
+        """Whether the array of this hash is there."""
+
+    def unfinished(self, key: str) -> Path | None:
+        """A file for the unfinished work of the task of this key; None where there is no lasting place."""
+
+
+class _WithShelf(Surroundings):
+    """Those of a task whose results are kept."""
 
     keeps = True
 
-    def __init__(self, task: Task, store: Store, report: Report) -> None:
-        self._task, self._store, self._report = task, store, report
+    def __init__(self, task: Task, shelf: Shelf, report: Report) -> None:
+        self._task, self._shelf, self._report = task, shelf, report
         self._reported = 0.0
 
     @property
-    def checkpoint(self) -> Path:  # type: ignore[override]
-        return self._store.unfinished(self._task.key)
+    def checkpoint(self) -> Path | None:  # type: ignore[override]
+        return self._shelf.unfinished(self._task.key)
 
     def report(self, stage: str, share: float) -> None:
         if time.monotonic() - self._reported > _REPORT_EVERY:
@@ -94,12 +145,12 @@ class _WithStore(Surroundings):
     def compute(self, calls: Sequence[Call]) -> list[Arrays]:
         new: dict[str, NDArray[Any]] = {}
         tasks = [self._as_task(call, new) for call in calls]
-        entries = [self._store.get(task.key) for task in tasks]
+        entries = [self._shelf.get(task.key) for task in tasks]
         missing = tuple(task for task, entry in zip(tasks, entries, strict=True) if entry is None)
         if missing:
             used = {digest for task in missing for part in task.inputs.values() for digest in part.values()}
             raise _Stop(Needs(missing, {digest: array for digest, array in new.items() if digest in used}))
-        return [self._store.load(entry.arrays) for entry in entries if entry is not None]
+        return [self._shelf.load(entry.arrays) for entry in entries if entry is not None]
 
     def _as_task(self, call: Call, new: dict[str, NDArray[Any]]) -> Task:
         inputs: dict[str, dict[str, str]] = {}
@@ -107,35 +158,31 @@ class _WithStore(Surroundings):
             inputs[part] = {}
             for name, array in arrays.items():
                 digest = inputs[part][name] = array_digest(array)
-                if digest not in new and not self._store.holds(digest):
+                if digest not in new and not self._shelf.holds(digest):
                     new[digest] = array
         facts = dict(call.facts) | result_facts(str(call.arguments.get("device", "cpu")))
         return Task(call.label, call.function, call.arguments, inputs, facts)
 
 
-def work(task: Task, root: Path, report: Report | None = None) -> Done | Needs:
-    """Do a task, as far as it gets."""
-    started = time.perf_counter()
-    store = Store(root)
-    inputs = {key: store.load(arrays) for key, arrays in task.inputs.items()}
+def work(task: Task, shelf: Shelf, report: Report) -> Result:
+    """Do a task, as far as it gets. Whatever it raises is told, not raised."""
     try:
-        with inside(_WithStore(task, store, report or _tell_driver)):
-            arrays = dict(function_named(task.function)(task.arguments, inputs))
+        return _work(task, shelf, report)
     except _Stop as stop:
         return stop.needs
+    except BaseException as error:  # noqa: BLE001 (whatever the task raised; interrupts go to the driver)
+        return failure_of(error)
+
+
+def _work(task: Task, shelf: Shelf, report: Report) -> Done:
+    started = time.perf_counter()
+    inputs = {key: shelf.load(arrays) for key, arrays in task.inputs.items()}
+    with inside(_WithShelf(task, shelf, report)):
+        arrays = dict(function_named(task.function)(task.arguments, inputs))
     for key, value in arrays.items():
         if not isinstance(value, np.ndarray) or value.dtype.hasobject:
             raise InputError(f"'{task.label}' must return arrays of numbers; '{key}' is {type(value).__name__}.")
     return Done(arrays, time.perf_counter() - started)
-
-
-_to_driver: list[Any] = []
-"""The queue that takes reports to the driver; set once in each worker process."""
-
-
-def _tell_driver(label: str, stage: str, share: float) -> None:
-    if _to_driver:
-        _to_driver[0].put((label, stage, share))
 
 
 def one_thread() -> None:
@@ -143,35 +190,3 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
-
-
-def start_worker(parent: int, queue: Any) -> None:
-    """Prepare a worker process: Ctrl-C is the driver's business, and it ends when the driver is gone."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _to_driver.append(queue)
-    one_thread()
-    threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
-
-
-def _watch_parent(parent: int) -> None:
-    """End this worker when the driver is gone, even if it was killed."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)
-
-
-@contextlib.contextmanager
-def no_interrupts() -> Iterator[None]:
-    """Ctrl-C waits until the block ends; workers that start in it never hear of it, not even while they import."""
-    import signal
-
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

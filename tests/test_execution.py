@@ -18,8 +18,9 @@ from privaudit import execution
 from privaudit.calls import Call, Surroundings, compute, inside, surroundings
 from privaudit.execution import Failure, Task, run
 from privaudit.manifest import result_facts
+from privaudit.processes import Processes
 from privaudit.store import Entry, Store, array_digest
-from privaudit.worker import Done, Needs, work
+from privaudit.worker import Done, Needs, Result, work
 
 X = np.arange(4.0)
 HERE = Path(__file__).parent
@@ -133,6 +134,10 @@ def value(store: Store, result: Entry | Failure) -> list[float]:
     return found
 
 
+def silent(label: str, stage: str, share: float) -> None:
+    """Hear nothing."""
+
+
 DOUBLE: tuple[str, dict[str, Any]] = ("double", {})
 
 
@@ -227,17 +232,17 @@ def test_a_step_whose_worker_is_killed(tmp_path: Path) -> None:
 
 def test_a_lost_step_that_was_asked_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When it is its turn to run alone, it is finished already, for the task before it has asked for it."""
-    store, submit = Store(tmp_path), execution._Pool.submit
+    store, submit = Store(tmp_path), Processes.submit
     refused: list[Task] = []
     asked = [asking(store, [DOUBLE]), step(store, "double")]
 
-    def broken_at_first(pool: execution._Pool, one: Task) -> Future[Done | Needs]:
+    def broken_at_first(pool: Processes, one: Task) -> Future[Result]:
         if len(refused) < len(asked):
             refused.append(one)
             raise BrokenProcessPool
         return submit(pool, one)
 
-    monkeypatch.setattr(execution._Pool, "submit", broken_at_first)
+    monkeypatch.setattr(Processes, "submit", broken_at_first)
     found = results(asked, store, 1)
     assert [value(store, found[one.key]) for one in asked] == [(2 * X).tolist()] * 2
 
@@ -268,17 +273,17 @@ def test_steps_that_wait_for_each_other(tmp_path: Path, alone: bool) -> None:
 def test_arrays_are_sent_only_where_the_store_has_none(tmp_path: Path) -> None:
     store = Store(tmp_path)
     one, own = task(store, "ask_with_own"), np.arange(5.0)
-    sent = work(one, store.root)
+    sent = work(one, store, silent)
     assert isinstance(sent, Needs)
     assert {digest: array.tolist() for digest, array in sent.arrays.items()} == {array_digest(own): own.tolist()}
     digest = store.put_array(own)
-    known = work(one, store.root)
+    known = work(one, store, silent)
     assert isinstance(known, Needs)
     assert not known.arrays
     assert [other.key for other in known.tasks] == [other.key for other in sent.tasks]
     path = store.root / "blobs" / digest[:2] / f"{digest}.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
-    damaged = work(one, store.root)
+    damaged = work(one, store, silent)
     assert isinstance(damaged, Needs)
     assert list(damaged.arrays) == [digest]
     for workers in (0, 1):
@@ -290,11 +295,11 @@ def test_arrays_are_sent_only_where_the_store_has_none(tmp_path: Path) -> None:
 def test_a_step_that_is_half_there_is_asked_for_alone(tmp_path: Path) -> None:
     store = Store(tmp_path)
     results([asking(store, [DOUBLE])], store, 0)
-    needs = work(asking(store, [DOUBLE, ("double", {"plus": 1})]), store.root)
+    needs = work(asking(store, [DOUBLE, ("double", {"plus": 1})]), store, silent)
     assert isinstance(needs, Needs)
     assert [other.arguments for other in needs.tasks] == [{"plus": 1}]
     assert not needs.arrays
-    assert isinstance(work(asking(store, [DOUBLE]), store.root), Done)
+    assert isinstance(work(asking(store, [DOUBLE]), store, silent), Done)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -317,7 +322,7 @@ def test_a_listener_that_fails_costs_nothing(tmp_path: Path) -> None:
 
 
 def test_a_worker_killed_in_mid_sentence_does_not_hold_up_the_end(tmp_path: Path) -> None:
-    pool = execution._Pool(1, Store(tmp_path), lambda *_: None)
+    pool = Processes(1, Store(tmp_path), lambda *_: None)
     assert pool._queue is not None
     lock: Any = pool._queue._wlock  # type: ignore[attr-defined]
     with lock:  # as a worker does that is killed while it reports

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from privaudit.cli import options
-from privaudit.cli.inputs import NAME, attack_names, measures
+from privaudit.cli.inputs import NAME, attack_names, measures, working_on
 from privaudit.cli.options import DeviceChoice, EffortChoice
 from privaudit.cli.terminal import Announcer, errors_as_sentences
 from privaudit.errors import InputError
@@ -116,6 +116,7 @@ def audit(
     weights: options.Weights = None,
     device: options.Device = DeviceChoice.AUTO,
     workers: options.Workers = None,
+    cluster: options.Cluster = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Audit a built-in example: digits, some of them private ones.")
     ] = False,
@@ -131,7 +132,7 @@ def audit(
     Exit codes: 0 pass, 1 fail, 2 the data or the command is not usable, 3 not finished, 4 inconclusive,
     130 interrupted.
     """
-    with errors_as_sentences():
+    with errors_as_sentences(), working_on(cluster, workers):
         from privaudit.cli.job import Places, carry_out
         from privaudit.configuration import CandidateSource, Configuration, Data
         from privaudit.plan import MEASURES

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from privaudit.cli import options
+from privaudit.cli.inputs import working_on
 from privaudit.cli.options import DeviceChoice
 from privaudit.cli.terminal import Announcer, errors_as_sentences
 from privaudit.errors import InputError, PrivauditError
@@ -40,6 +41,7 @@ def benchmark(
     weights: options.Weights = None,
     device: options.Device = DeviceChoice.AUTO,
     workers: options.Workers = None,
+    cluster: options.Cluster = None,
     json_: Annotated[bool, typer.Option("--json", help="Print benchmark.json instead of the table.")] = False,
     quiet: options.Quiet = False,
     no_fail: Annotated[bool, typer.Option("--no-fail", help="Exit 0 even if a setting is leakier.")] = False,
@@ -57,7 +59,7 @@ def benchmark(
 
         typer.echo(example_text("grid.yaml"), nl=False)
         return
-    with errors_as_sentences():
+    with errors_as_sentences(), working_on(cluster, workers):
         from privaudit.cli.job import Places
         from privaudit.grid.configuration import load_grid
 

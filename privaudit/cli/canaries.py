@@ -13,7 +13,7 @@ import typer
 
 from privaudit.cli import completion, options
 from privaudit.cli.canary_table import tell
-from privaudit.cli.inputs import attack_names
+from privaudit.cli.inputs import attack_names, working_on
 from privaudit.cli.options import DeviceChoice, EffortChoice
 from privaudit.cli.run import check_new_folder, engine_settings
 from privaudit.cli.terminal import Announcer, errors_as_sentences
@@ -75,6 +75,7 @@ def canaries(
     store: options.Store = Path(".privaudit"),
     device: options.Device = DeviceChoice.AUTO,
     workers: options.Workers = None,
+    cluster: options.Cluster = None,
     weights: options.Weights = None,
     demo: Annotated[bool, typer.Option("--demo", help="Use a built-in example: digits, split at random.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print canaries.json instead of the table.")] = False,
@@ -90,7 +91,7 @@ def canaries(
 
     Exit codes: 0 done, whatever was found, 2 the data or the command is not usable, 3 not finished, 130 interrupted.
     """
-    with errors_as_sentences():
+    with errors_as_sentences(), working_on(cluster, workers):
         from privaudit.canaries import KINDS
         from privaudit.cli.forecast import show_making
         from privaudit.cli.inputs import check_places, find_device, load_parts, sources_of, workers_for

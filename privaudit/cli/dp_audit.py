@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privaudit.cli import options
+from privaudit.cli.inputs import working_on
 from privaudit.cli.options import DeviceChoice, EffortChoice
 from privaudit.cli.run import check_new_folder, engine_settings
 from privaudit.cli.terminal import Announcer, errors_as_sentences
@@ -39,6 +40,7 @@ def dp_audit(
     store: options.Store = Path(".privaudit"),
     device: options.Device = DeviceChoice.AUTO,
     workers: options.Workers = None,
+    cluster: options.Cluster = None,
     no_fail: options.NoFail = False,
     json_: Annotated[bool, typer.Option("--json", help="Print dp-audit.json instead of sentences.")] = False,
     quiet: options.Quiet = False,
@@ -53,7 +55,7 @@ def dp_audit(
     Exit codes: 0 not refuted, 1 refuted, 2 the data or the command is not usable, 3 not finished, 4 these canaries
     could not have refuted it, 130 interrupted.
     """
-    with errors_as_sentences():
+    with errors_as_sentences(), working_on(cluster, workers):
         from privaudit.cli.inputs import check_places, find_device, load_parts, sources_of, workers_for
         from privaudit.configuration import Data
         from privaudit.plugins import make_synthesizer

@@ -281,13 +281,28 @@ def find_device(choice: str) -> str:
     return choice
 
 
-def workers_for(device: str, given: int | None) -> int:
-    """How many processes work at a time: as many as cores, but one where they would share a GPU."""
-    from privaudit.execution import cores
+@contextlib.contextmanager
+def working_on(cluster: str | None, workers: int | None) -> Iterator[None]:
+    """Within the block, tasks run on this Ray cluster; None: on this machine.
 
-    if given is not None:
-        return given
-    return cores() if find_device(device) == "cpu" else 1
+    Raises InputError where no cluster answers, or processes were asked for beside it.
+    """
+    if cluster is None:
+        yield
+        return
+    from privaudit.execution import on_cluster
+
+    if workers is not None:
+        raise InputError("--workers is for the processes of this machine; leave it out, or leave out --cluster.")
+    with on_cluster(cluster):
+        yield
+
+
+def workers_for(device: str, given: int | None) -> int:
+    """How many tasks run at a time: as many as cores, but one where they would share a GPU; those of a cluster."""
+    from privaudit.execution import at_a_time
+
+    return at_a_time(find_device(device)) if given is None else given
 
 
 def measures(skip: str | None) -> tuple[str, ...]:

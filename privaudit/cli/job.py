@@ -31,9 +31,13 @@ if TYPE_CHECKING:
     from privaudit.configuration import CandidateSource, Configuration
     from privaudit.policy import Policy
     from privaudit.record import AuditRecord
+    from privaudit.reproduction import RunManifest
     from privaudit.runs import RunFolder
     from privaudit.store import Store
     from privaudit.synthesizer import Synthesizer
+
+
+_MOST_DIFFERENCES = 20
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Job:
     """A plan without its candidates, and how to come by them. ready: those made elsewhere. engines: those to be made.
 
     releases: what tells the candidates apart, by name, in the order of the report. repeats: number of the repeat, by
-    name, of those that are made from other random numbers than the run's.
+    name, of those that are made from other random numbers than the run's. configuration: None for a built-in example.
     """
 
     plan: Plan
@@ -68,10 +72,14 @@ class Job:
     releases: Mapping[str, Any]
     given: Mapping[str, str]
     repeats: Mapping[str, int] = field(default_factory=dict)
+    configuration: Configuration | None = None
 
 
-def carry_out(configuration: Configuration, places: Places) -> None:
-    """Do all that the configuration asks for, and exit with the code of the verdict."""
+def carry_out(configuration: Configuration, places: Places, earlier: RunManifest | None = None) -> None:
+    """Do all that the configuration asks for, and exit with the code of the verdict.
+
+    earlier: a finished run of this configuration; then say what differs, and exit with 1 where anything does, else 0.
+    """
     from privaudit.policy import load_policy
     from privaudit.runs import check_out
     from privaudit.synthesizer import told_classes
@@ -82,7 +90,7 @@ def carry_out(configuration: Configuration, places: Places) -> None:
     check_out(places.out)
     check_places(places.out, places.store, given)
     check_device(places.device)
-    rules = load_policy(configuration.policy)
+    rules = load_policy(configuration.policy) if earlier is None else earlier.policy
     attacks = attacks_of(configuration)
     if "similarity" not in configuration.skip:
         check_weights(places)
@@ -106,7 +114,10 @@ def carry_out(configuration: Configuration, places: Places) -> None:
             for one in configuration.candidates
         }
         repeats = {one.name: one.repeat for one in configuration.candidates}
-        record = do(Job(plan, ready, engines, releases, given, repeats), rules, places, announce)
+        job = Job(plan, ready, engines, releases, given, repeats, configuration)
+        record = do(job, rules, places, announce)
+    if earlier is not None:
+        tell_differences(earlier, places)
     tell(record, list(engines), places)
 
 
@@ -115,6 +126,7 @@ def do(job: Job, rules: Policy, places: Places, announce: Announcer) -> AuditRec
     announce("starting")
     from privaudit.audit import collect
     from privaudit.judgement import judge
+    from privaudit.reproduction import RunManifest, results, surroundings
     from privaudit.runs import MANIFEST, open_run
     from privaudit.store import Store
     from privaudit.store_lock import in_use
@@ -123,8 +135,16 @@ def do(job: Job, rules: Policy, places: Places, announce: Announcer) -> AuditRec
     ready = job.ready.values()
     show_forecast(job.plan, ready, job.engines, job.releases, rules, store, places.time_limit, announce)
     facts = job.plan.facts(job.releases)
+    manifest = RunManifest(
+        configuration=job.configuration,
+        policy=rules,
+        sources=dict(job.given),
+        store=str(places.store),
+        plan=facts,
+        surroundings=surroundings(job.plan.device),
+    )
     with in_use(store.root), open_run(places.out, facts) as run:
-        run.write_json(MANIFEST, {"sources": dict(job.given), "store": str(places.store), "plan": facts})
+        run.write_json(MANIFEST, manifest.as_json())
         made = {
             name: made_by(name, engine, job.plan, run, store, announce, job.repeats.get(name, 0))
             for name, engine in job.engines.items()
@@ -138,7 +158,36 @@ def do(job: Job, rules: Policy, places: Places, announce: Announcer) -> AuditRec
         record = judge(evidence, rules)
         announce("writing the report")
         run.finish(evidence, record)
+        found = results(evidence, record, {one.name: one.release.digest for one in candidates})
+        run.write_json(MANIFEST, manifest.model_copy(update={"results": found}).as_json())
     return record
+
+
+def tell_differences(earlier: RunManifest, places: Places) -> None:
+    """Say what differs between an earlier run and this one, and exit: 1 where a result does, else 0."""
+    from privaudit.reproduction import differences, read_manifest
+    from privaudit.runs import DIFFERENCES
+    from privaudit.store import atomic_file
+
+    now = read_manifest(places.out)
+    around = [*differences(earlier.surroundings, now.surroundings), *differences(earlier.plan, now.plan, "plan")]
+    found = list(differences(earlier.results, now.results))
+    path = places.out / "private" / DIFFERENCES
+    with atomic_file(path) as partial:
+        partial.write_text("".join(f"{line}\n" for line in (*around, *found)), encoding="utf-8")
+    for line in around:
+        typer.echo(f"not the same surroundings: {line}")
+    for line in found[:_MOST_DIFFERENCES]:
+        typer.echo(f"not the same result: {line}")
+    if len(found) > _MOST_DIFFERENCES:
+        typer.echo(f"and {len(found) - _MOST_DIFFERENCES:,} more: {path}")
+    if not found:
+        hashes = (now.results or {}).get("hashes", {})
+        typer.echo(f"REPRODUCED: the record and {len(hashes):,} arrays are the same, bit by bit")
+    else:
+        typer.echo(f"NOT REPRODUCED: {len(found):,} results differ")
+    typer.echo(f"report: {places.out / 'share' / 'report.html'}")
+    raise typer.Exit(1 if found and not places.no_fail else 0)
 
 
 def tell(record: AuditRecord, made: list[str], places: Places) -> None:

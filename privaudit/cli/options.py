@@ -55,6 +55,12 @@ Device = Annotated[DeviceChoice, typer.Option(help="Where attacks, engines and t
 Workers = Annotated[
     int | None, typer.Option(metavar="N", min=0, help="Processes at a time. Default: one per processor core.")
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Work on a Ray cluster, HOST:PORT, or 'auto' for the one that this machine belongs to."
+    ),
+]
 Skip = Annotated[
     str | None,
     typer.Option(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from privaudit.cli import completion, options
-from privaudit.cli.inputs import attack_names, measures
+from privaudit.cli.inputs import attack_names, measures, working_on
 from privaudit.cli.options import DeviceChoice, EffortChoice
 from privaudit.cli.terminal import Announcer, errors_as_sentences
 from privaudit.errors import InputError
@@ -41,9 +41,16 @@ def run(
     weights: options.Weights = None,
     device: options.Device = DeviceChoice.AUTO,
     workers: options.Workers = None,
+    cluster: options.Cluster = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="A built-in example: digits, and a candidate made by bn-matching.")
     ] = False,
+    from_manifest: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Repeat a finished run, from its private/manifest.json, and say what differs."
+        ),
+    ] = None,
     json_: options.Json = False,
     quiet: options.Quiet = False,
     no_fail: options.NoFail = False,
@@ -53,9 +60,9 @@ def run(
     What will be done is shown first. What was finished before is not done again.
 
     Exit codes: 0 pass, 1 fail, 2 the data or the command is not usable, 3 not finished, 4 inconclusive,
-    130 interrupted.
+    130 interrupted. With --from-manifest: 0 the same results, 1 other ones.
     """
-    with errors_as_sentences():
+    with errors_as_sentences(), working_on(cluster, workers):
         from privaudit.cli.job import Places, carry_out
         from privaudit.configuration import load_configuration
         from privaudit.demo import configuration as demo_configuration
@@ -63,6 +70,17 @@ def run(
 
         if demo and configuration is not None:
             raise InputError("--demo brings its own configuration; leave out the file.")
+        if from_manifest is not None:
+            if any(one is not None for one in (configuration, policy, attacks, effort, skip, seed)) or demo:
+                raise InputError(
+                    "--from-manifest repeats a run as it was; leave out the file and what changes the run."
+                )
+            from privaudit.reproduction import asked_of, read_manifest
+
+            earlier = read_manifest(from_manifest)
+            chosen = earlier.surroundings.get("device", "cpu") if device is DeviceChoice.AUTO else device.value
+            places = Places(out, store, weights, chosen, workers, json_, quiet, no_fail, time_limit)
+            carry_out(asked_of(earlier), places, earlier)
         found = demo_configuration() if demo else load_configuration(configuration or CONFIGURATION)
         changed = {
             "policy": policy,
@@ -91,6 +109,7 @@ def synthesize(
     store: options.Store = Path(".privaudit"),
     device: options.Device = DeviceChoice.AUTO,
     workers: options.Workers = None,
+    cluster: options.Cluster = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Only make a candidate: a release folder, to be audited before it is published.
@@ -98,7 +117,7 @@ def synthesize(
     A killed run goes on where it was. Exit codes: 0 made, 2 the data or the command is not usable, 3 not finished,
     130 interrupted.
     """
-    with errors_as_sentences():
+    with errors_as_sentences(), working_on(cluster, workers):
         from privaudit.cli.forecast import show_making
         from privaudit.cli.inputs import check_places, find_device, load_parts, workers_for
         from privaudit.configuration import Data

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,18 @@ AUDIT = (
     *("--attacks", "nearest-copy,density-ratio"),
 )
 """An audit of what `write_small_audit` writes; without what takes longer than the attacks that hold the release."""
+
+
+def cost(start: Callable[[], object]) -> float:
+    """Processor seconds of what a call starts and waits for, the least of three; wall time tells of the neighbours."""
+
+    def once() -> float:
+        before = os.times()
+        start()
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    return min(once() for _ in range(3))
 
 
 def environment(folder: Path) -> dict[str, str]:

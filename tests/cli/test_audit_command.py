@@ -163,7 +163,8 @@ def test_only_one_of_the_required_attacks(tmp_path: Path) -> None:
     assert "next: Run with density-ratio among --attacks." in done.stdout
 
 
-def test_share_gives_nothing_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize("attacks", ["nearest-copy,density-ratio", pytest.param("all", marks=pytest.mark.slow)])
+def test_share_gives_nothing_away(tmp_path: Path, attacks: str) -> None:
     """Marks are put into everything that is private; none of them, and no picture, reaches `share/`."""
     rng = np.random.default_rng(3)
     marks = {
@@ -197,7 +198,9 @@ def test_share_gives_nothing_away(tmp_path: Path) -> None:
         word for part in ("members", "controls", "release") for word in (f"--{part}", f"{marks['folder']}-{part}")
     ]
     extra = {"HOME": str(tmp_path / marks["user"]), "USER": marks["user"], "LOGNAME": marks["user"]}
-    done = run(root, "audit", *sources, *QUICK, "--out", str(root / "run"), "--store", str(root / "store"), extra=extra)
+    places = ("--out", str(root / "run"), "--store", str(root / "store"))
+    chosen = () if attacks == "all" else ("--attacks", attacks)
+    done = run(root, "audit", *sources, *QUICK, *places, *chosen, extra=extra)
     assert done.returncode in (1, 4), done.stderr
     assert "done: " in done.stderr, "nothing was attacked"
     private = "".join(path.read_text(errors="replace") for path in (root / "run/private").glob("*.*"))

@@ -83,6 +83,7 @@ def test_a_line_that_is_added_costs_that_line_alone(tmp_path: Path) -> None:
     assert {change["difference"]["mean"] for change in changes} == {0.0}
 
 
+@pytest.mark.slow
 def test_a_setting_that_cannot_be_made_does_not_stop_the_others(tmp_path: Path) -> None:
     extra = prepare(tmp_path, {"base": "", "bad": "shape: few"})
     done = run(tmp_path, *BENCHMARK, extra=extra)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from processes import run
 
-SETTINGS = {"epsilon": 10.0, "delta": 1e-5, "divisor": 3.0, "teacher_steps": 10, "sampling_rate": 1.0}
+SETTINGS = {"epsilon": 10.0, "delta": 1e-5, "divisor": 3.0, "teacher_steps": 4, "sampling_rate": 1.0}
 
 
 def test_the_command_line(tmp_path: Path) -> None:

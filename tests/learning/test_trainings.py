@@ -147,7 +147,7 @@ def test_several_networks_at_once(tmp_path: Path) -> None:
     store, some = Store(tmp_path), noise()
     inputs = {"images": {"pixels": store.put_array(some.pixels), "labels": store.put_array(some.labels)}}
     one = Task("halves", "training_tasks:several", {"recipe": RECIPE.model_dump(mode="json"), "seed": 3}, inputs, {})
-    needs = work(one, store.root)
+    needs = work(one, store, lambda *_: None)
     assert isinstance(needs, Needs)
     assert len({other.key for other in needs.tasks}) == 2
     found = arrays(store, *finished([one], store)[0].values())
@@ -167,7 +167,7 @@ def test_soft_labels_reach_the_training(tmp_path: Path) -> None:
 
 def asked(store: Store, **facts: Any) -> Task:
     """The training that a task asks for."""
-    needs = work(attack(store, **facts), store.root)
+    needs = work(attack(store, **facts), store, lambda *_: None)
     assert isinstance(needs, Needs)
     (one,) = needs.tasks
     return one
