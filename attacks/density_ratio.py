@@ -12,6 +12,7 @@ from torch.nn import functional
 from privaudit.attack import Context, Evidence, ReleaseAttack, Seen
 from privaudit.errors import InputError
 from privaudit.images import Images
+from privaudit.nearest_rows import nearest_rows
 
 _SIDE = 16
 _ROWS_PER_BLOCK = 1024
@@ -92,9 +93,9 @@ def gen_lra(suspects: torch.Tensor, release: torch.Tensor, reference: torch.Tens
     constant = -0.5 * dimensions * np.log(2 * np.pi * bandwidth**2)
     parts = []
     for block in torch.split(suspects, _ROWS_PER_BLOCK):
-        near = _distances(block, release).topk(min(nearest, len(release)), dim=1, largest=False)
-        kernel = constant - 0.5 * (near.values / bandwidth) ** 2
-        before = known[near.indices]
+        distances, places = nearest_rows(block, release, min(nearest, len(release)), _distances)
+        kernel = constant - 0.5 * (distances / bandwidth) ** 2
+        before = known[places]
         after = torch.logaddexp(np.log(count) + before, kernel) - np.log(count + 1)
         parts.append((after - before).sum(1))
     return torch.cat(parts)
@@ -105,7 +106,7 @@ def neighbours(suspects: torch.Tensor, release: torch.Tensor, reference: torch.T
     parts = []
     for block in torch.split(suspects, _ROWS_PER_BLOCK):
         logs = [
-            _distances(block, others).topk(min(_NEIGHBOURS, len(others)), dim=1, largest=False).values.log()
+            nearest_rows(block, others, min(_NEIGHBOURS, len(others)), _distances)[0].log()
             for others in (release, reference)
         ]
         # The closest neighbour counts most: a copy is one image, a memorised region several.

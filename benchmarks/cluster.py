@@ -25,7 +25,7 @@ from benchmarks.recording import write_result
 from privaudit.data.builtin import load_digits
 from privaudit.execution import Failure, Task, on_cluster, run
 from privaudit.images import Images
-from privaudit.learning import Recipe, Training
+from privaudit.learning import Recipe
 from privaudit.learning.training import train
 from privaudit.manifest import result_facts
 from privaudit.piles import put_images

@@ -9,6 +9,7 @@ from typing import Any
 
 from privaudit.attack import Attack, Effort, uses_backbones
 from privaudit.cells import ATTACK, KEPT
+from privaudit.closeness import VERSION as CLOSENESS
 from privaudit.manifest import result_facts
 from privaudit.plan import settings_of
 from privaudit.store import Entry
@@ -62,7 +63,7 @@ def half(
             **({"weights": str(means.weights)} if looks_through else {}),
         },
         inputs,
-        {"version": attack.version, "class": f"{kind.__module__}:{kind.__qualname__}"}
+        {"version": attack.version, "class": f"{kind.__module__}:{kind.__qualname__}", "closeness": CLOSENESS}
         | ({"backbones": dict(means.backbones)} if looks_through else {})
         | result_facts(means.device),
     )

@@ -20,6 +20,7 @@ from privaudit.cells import KEPT
 from privaudit.errors import InputError
 from privaudit.images import Images, concatenate
 from privaudit.manifest import result_facts
+from privaudit.pixel_distances import squared_distances
 from privaudit.record import Recovery, Similarity
 from privaudit.statistics.clustered import clustered_median, clustered_share
 from privaudit.store import Arrays
@@ -27,7 +28,7 @@ from privaudit.weights import stored_backbones
 from privaudit.worker import Task
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 _RECOVERY = "privaudit.recovery:recovery_task"
 _VERSION = 1
@@ -95,18 +96,7 @@ def match(recovered: Images, victim: NDArray[np.int64], released: Images, source
 
 def _squared_distances(queries: Images, others: Images) -> NDArray[np.float64]:
     """Mean squared pixel distance of every query to every other image, pixels in [0, 1], [queries, others]; exact."""
-    import torch
-
-    def rows(images: Images) -> torch.Tensor:
-        return torch.from_numpy(np.array(images.pixels)).flatten(1).double()
-
-    asked, size = rows(queries), int(np.prod(queries.size))
-    parts = []
-    for start in range(0, len(others), 1024):
-        block = rows(others.take(slice(start, start + 1024)))
-        products = torch.addmm(block.square().sum(1), asked, block.T, alpha=-2)
-        parts.append(products.add_(asked.square().sum(1, keepdim=True)).numpy())
-    return np.concatenate(parts, axis=1) / (size * 255.0**2)
+    return squared_distances(queries.pixels, others.pixels) / (np.prod(queries.size) * 255.0**2)
 
 
 def psnr(squared: NDArray[np.float64]) -> NDArray[np.float64]:

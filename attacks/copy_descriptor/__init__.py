@@ -13,10 +13,10 @@ from privaudit.attacks.copy_descriptor.encoder import trained_descriptors
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.learning import Precision
+from privaudit.nearest_rows import nearest_rows, unlikeness
 
 _FEWEST = 16
 _STEPS: dict[Effort, int] = {"quick": 150, "standard": 1000, "thorough": 6000}
-_ROWS_PER_BLOCK = 512
 _SMALLEST_DISTANCE = 0.01
 
 
@@ -27,10 +27,12 @@ def log_distance(similarity: torch.Tensor) -> torch.Tensor:
 
 def usual_distance(rows: torch.Tensor, own: torch.Tensor, nearest: int) -> torch.Tensor:
     """Mean log distance of each row to the nearest of the attacker's own images; float32 [N]."""
-    count = min(nearest, len(own))
-    return torch.cat(
-        [log_distance((block @ own.T).topk(count, 1).values).mean(1) for block in torch.split(rows, _ROWS_PER_BLOCK)]
-    )
+    return log_distance(-nearest_rows(rows, own, min(nearest, len(own)), unlikeness)[0]).mean(1)
+
+
+def _less_than_usual(rows: torch.Tensor, released: torch.Tensor) -> torch.Tensor:
+    """Log distances, less half of the released image's usual one, which stands behind its descriptor."""
+    return log_distance(rows @ released[:, :-1].T) - released[:, -1] / 2
 
 
 class CopyDescriptor(ReleaseAttack):
@@ -81,15 +83,11 @@ class CopyDescriptor(ReleaseAttack):
             )
         own.progress("descriptors", 0.7)
         usual = usual_distance(released, mine, self.nearest)
-        scores, nearest = [], []
-        for block in torch.split(rows, _ROWS_PER_BLOCK):
-            value, row = (usual / 2 - log_distance(block @ released.T)).max(1)
-            scores.append(value)
-            nearest.append(row)
+        distance, place = nearest_rows(rows, torch.cat([released, usual[:, None]], 1), 1, _less_than_usual)
         own.progress("descriptors", 1.0)
-        calibrated = torch.cat(scores) + usual_distance(rows, mine, self.nearest) / 2
+        calibrated = usual_distance(rows, mine, self.nearest) / 2 - distance[:, 0]
         return Evidence(
             scores=calibrated.double().numpy(),
-            nearest=torch.cat(nearest).numpy(),
+            nearest=place[:, 0].numpy(),
             diagnostics={**training, "descriptor's length": mine.shape[1]},
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
@@ -14,17 +13,15 @@ from privaudit.attack import Context, Criterion, Evidence, Ranked, ReleaseAttack
 from privaudit.attacks.linkage.correlation import likeness
 from privaudit.attacks.linkage.identity import embedded, trained_encoder
 from privaudit.images import Images
+from privaudit.nearest_rows import nearest_rows, unlikeness
 
 STEPS = {"quick": 60, "standard": 300, "thorough": 2000}
 """Steps of training by effort."""
 
-_ROWS = 1024
-
 
 def by_embedding(suspects: Tensor, others: Tensor, nearest: int) -> Tensor:
     """Mean likeness of each suspect to its nearest others; unit rows [N, d] and [M, d] to float32 [N]."""
-    count = min(nearest, len(others))
-    return torch.cat([(block @ others.T).topk(count, dim=1).values.mean(1) for block in torch.split(suspects, _ROWS)])
+    return -nearest_rows(suspects, others, min(nearest, len(others)), unlikeness)[0].mean(1)
 
 
 def standardised(values: Tensor) -> NDArray[np.float64]:

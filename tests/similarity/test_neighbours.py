@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from similarity_examples import source
 
+from privaudit import pixel_distances
 from privaudit.errors import InputError
 from privaudit.images import Images
-from privaudit.similarity import neighbours
 from privaudit.similarity.neighbours import nearest_members
 
 
@@ -29,8 +29,8 @@ def test_neighbours_are_those_of_brute_force(seed: int, levels: int, blocks: boo
     rows = np.sort(rng.choice(len(images), int(rng.integers(1, len(images) + 1)), replace=False))
     with pytest.MonkeyPatch.context() as patch:
         if blocks:
-            patch.setattr(neighbours, "_QUERY_ROWS", 3)
-            patch.setattr(neighbours, "_MEMBER_ROWS", 4)
+            patch.setattr(pixel_distances, "_QUERY_ROWS", 3)
+            patch.setattr(pixel_distances, "_OTHER_ROWS", 4)
         pairs = nearest_members(images, rows, members)
     difference = images.pixels[rows, None].astype(np.float64) - members.pixels[None].astype(np.float64)
     squared = (difference**2).sum((2, 3, 4))
