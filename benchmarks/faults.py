@@ -92,7 +92,7 @@ class Run:
         for status in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
                 parent = int(status.read_text().rpartition(")")[2].split()[1])
-                if parent == self.process.pid:
+                if parent == self.process.pid and b"spawn_main" in (status.parent / "cmdline").read_bytes():
                     found.append(int(status.parent.name))
         return found
 
@@ -287,7 +287,7 @@ def fault(kind: str, seed: int, whole: float, right: dict[str, Any], further: Se
             if code not in DONE and clear(folder, said):
                 found |= {"traceback": found["traceback"] or "Traceback" in said, "cleared": said.strip()[-400:]}
                 code, said = ended(started(folder, further))
-            found |= {"traceback": found["traceback"] or "Traceback" in said, "last": code}
+            found |= {"traceback": found["traceback"] or "Traceback" in said, "last": code, "last_said": said[-400:]}
             now = results_of(folder)
             found["differences"] = ["no results"] if now is None else list(differences(right, now))[:5]
             left = list((folder / "place").rglob(".partial-*"))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from privaudit import duplicates
 from privaudit.arms import arms_of, class_counts
 from privaudit.artifacts import lacking, wanted
 from privaudit.attack import holds_release, informs, ranks
@@ -202,7 +203,7 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
             seed=plan_.seed,
             random_split=plan_.random_split,
             public=plan_.also_released,
-            link=lambda images: _link(images, store),
+            link=lambda images: _link(images, store, plan_.workers),
         )
         found = find_siblings(pools, plan_.siblings, plan_.also_released, plan_.seed)
         pools = replace(pools, siblings=found)
@@ -288,17 +289,21 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
     )
 
 
-def _step(store: Store, label: str, function: str, arguments: dict[str, Any], inputs: dict[str, Any]) -> Arrays:
-    """A step before the attacks, done here; taken from the store where it was done before."""
+def _step(
+    store: Store, label: str, function: str, arguments: dict[str, Any], inputs: dict[str, Any], workers: int = 0
+) -> Arrays:
+    """A step before the attacks; taken from the store where it was done before."""
     task = Task(label, function, arguments, inputs, result_facts("cpu"))
-    ((_, result),) = run([task], store, 0)
+    ((_, result),) = run([task], store, workers)
     if isinstance(result, Failure):
         raise IncompleteError(f"The audit stopped while {label}: {result.message.rstrip('.')}.")
     return store.load(result.arrays)
 
 
-def _link(images: Images, store: Store) -> tuple[NDArray[np.int64], float]:
-    found = _step(store, "looking for near-duplicates", LINK, {}, {"images": put_images(store, images)})
+def _link(images: Images, store: Store, workers: int) -> tuple[NDArray[np.int64], float]:
+    stored, version = {"images": put_images(store, images)}, {"version": duplicates.VERSION}
+    at_once = workers if len(images) > duplicates.BLOCK else 0  # a few images are done before processes have started
+    found = _step(store, "looking for near-duplicates", LINK, version, stored, at_once)
     return np.asarray(found["pairs"]), float(found["threshold"])
 
 

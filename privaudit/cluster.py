@@ -167,11 +167,14 @@ class OnCluster:
         future.set_result(result)
 
     def _listen(self) -> None:
+        """Until the end, or until the queue is lost: progress is then no longer told."""
+        from ray.exceptions import RayError
         from ray.util.queue import Empty
 
-        while not self._stopped.is_set():
-            with contextlib.suppress(Empty):
-                self._hear(*self._voice.get(timeout=_LISTEN_SECONDS))
+        with contextlib.suppress(RayError):
+            while not self._stopped.is_set():
+                with contextlib.suppress(Empty):
+                    self._hear(*self._voice.get(timeout=_LISTEN_SECONDS))
 
     def stop(self) -> None:
         """End all that runs."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from privaudit.calls import Call, compute
 from privaudit.images import Images
+from privaudit.store import Arrays
 
 THRESHOLDS = (0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.999)
 """Correlations from which on two images count as linked; the first whose largest cluster stays small is used."""
@@ -18,19 +21,26 @@ LARGEST_CLUSTER = 0.01
 _EQUAL = 1 - 1e-5
 """Float32 correlation of equal images, rounding included."""
 
+VERSION = 2
+"""Rises when the pairs of the same images change."""
+
+BLOCK = 2**14
+"""Images on each side of a task."""
+
 _SIDE = 32
 _ROWS = 2048
+_PAIRS = 2**16
 
 Pairs = NDArray[np.int64]
 
 
-def _features(images: Images) -> NDArray[np.float32]:
+def _features(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Mean-free unit rows of the pixels, at no more than 32 x 32; flat images become 0."""
     import torch
     from torch.nn import functional
 
     parts = []
-    for batch in images.batches(_ROWS):
+    for batch in Images(pixels, np.zeros(len(pixels), dtype=np.int64)).batches(_ROWS):
         size = (min(_SIDE, batch.shape[2]), min(_SIDE, batch.shape[3]))
         rows = functional.adaptive_avg_pool2d(batch, size).flatten(1)
         rows = rows - rows.mean(1, keepdim=True)
@@ -39,26 +49,53 @@ def _features(images: Images) -> NDArray[np.float32]:
 
 
 def near_pairs(images: Images, threshold: float) -> tuple[Pairs, NDArray[np.float64]]:
-    """All pairs (i, j), i < j, whose pixels correlate at least this much: int64 [P, 2], and the correlations."""
-    import torch
+    """All pairs (i, j), i < j, whose pixels correlate at least this much: int64 [P, 2] in order, and the correlations.
 
-    rows = torch.from_numpy(_features(images))
-    quick = rows.bfloat16()
-    found = []
-    for top in range(0, len(rows), _ROWS):
-        for left in range(top, len(rows), _ROWS):
-            # bfloat16 finds the candidates; its error is far below the margin.
-            likely = torch.nonzero(quick[top : top + _ROWS] @ quick[left : left + _ROWS].T >= threshold - 0.02)
-            if len(likely):
-                likely[:, 0] += top
-                likely[:, 1] += left
-                found.append(likely[likely[:, 0] < likely[:, 1]])
+    Many images are compared in blocks, each a task of its own; memory is bounded by two blocks.
+    """
+    starts = range(0, len(images), BLOCK)
+    calls = [
+        Call(
+            f"near-duplicates, blocks {top // BLOCK + 1} and {left // BLOCK + 1} of {len(starts)}",
+            "privaudit.duplicates:pairs_task",
+            {"threshold": threshold, "rows": [top, top + BLOCK], "columns": [left, left + BLOCK]},
+            {"images": {"pixels": images.pixels}},
+            {"version": VERSION},
+        )
+        for top in starts
+        for left in starts
+        if top <= left
+    ]
+    found = [pairs_task(call.arguments, call.inputs) for call in calls] if len(calls) < 2 else compute(*calls)
     if not found:
         return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
-    pairs = torch.cat(found)
-    value = torch.cat([(rows[part[:, 0]] * rows[part[:, 1]]).sum(1) for part in torch.split(pairs, 65536)])
-    kept = value >= threshold
-    return np.asarray(pairs[kept].numpy()), value[kept].numpy().astype(np.float64)
+    pairs, value = (np.concatenate([arrays[name] for arrays in found]) for name in ("pairs", "value"))
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    return pairs[order], value[order]
+
+
+def pairs_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
+    """The pairs of one block of rows with one of columns: inputs {'images'} to 'pairs' and 'value'."""
+    import torch
+
+    pixels = inputs["images"]["pixels"]
+    top, left = (slice(*arguments[name]) for name in ("rows", "columns"))
+    rows = torch.from_numpy(_features(pixels[top]))
+    columns = rows if top == left else torch.from_numpy(_features(pixels[left]))
+    quick_rows, quick_columns = rows.bfloat16(), columns.bfloat16()
+    found, values = [torch.zeros(0, 2, dtype=torch.int64)], [torch.zeros(0)]
+    for down in range(0, len(rows), _ROWS):
+        for across in range(0, len(columns), _ROWS):
+            # bfloat16 finds the candidates; its error is far below the margin.
+            products = quick_rows[down : down + _ROWS] @ quick_columns[across : across + _ROWS].T
+            likely = torch.nonzero(products >= arguments["threshold"] - 0.02) + torch.tensor([down, across])
+            likely = likely[likely[:, 0] + top.start < likely[:, 1] + left.start]
+            for part in torch.split(likely, _PAIRS):
+                value = (rows[part[:, 0]] * columns[part[:, 1]]).sum(1)
+                found.append(part[value >= arguments["threshold"]])
+                values.append(value[value >= arguments["threshold"]])
+    pairs = torch.cat(found) + torch.tensor([top.start, left.start])
+    return {"pairs": pairs.numpy(), "value": torch.cat(values).numpy().astype(np.float64)}
 
 
 def clusters(count: int, pairs: Pairs) -> NDArray[np.int64]:

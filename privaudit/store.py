@@ -5,7 +5,8 @@
     <root>/unfinished/<key>        checkpoints of a task that is not finished; the task sees to it that they are whole
 
 Everything is written to a temporary file and renamed, so that a killed run leaves whole entries or none; every array
-is checked against its name when it is read, so that a damaged one is computed again.
+is checked against its name when it is read, and every entry against a hash within it, so that a damaged one is computed
+again.
 """
 
 from __future__ import annotations
@@ -181,16 +182,17 @@ class Store:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         damaged = path.exists()
         with atomic_file(path, replace=damaged) as partial:
-            partial.write_text(json.dumps(record, sort_keys=True))
+            partial.write_text(json.dumps(record | {"check": key_of(record)}, sort_keys=True))
 
     def get(self, key: str) -> Entry | None:
         """The finished task of this key; None where it, or one of its arrays, is missing or damaged."""
         try:
             record = json.loads(self._entry(key).read_text())
+            whole = record.pop("check") == key_of(record)
             entry = Entry(dict(record["arrays"]), dict(record["facts"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
-        return entry if all(self.array(digest) is not None for digest in entry.arrays.values()) else None
+        return entry if whole and all(self.array(digest) is not None for digest in entry.arrays.values()) else None
 
     def load(self, arrays: Mapping[str, str]) -> dict[str, NDArray[Any]]:
         """Read arrays by their hashes. Raises IncompleteError for a missing or damaged one."""

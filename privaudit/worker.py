@@ -144,7 +144,8 @@ class _WithShelf(Surroundings):
 
     def compute(self, calls: Sequence[Call]) -> list[Arrays]:
         new: dict[str, NDArray[Any]] = {}
-        tasks = [self._as_task(call, new) for call in calls]
+        digests: dict[int, str] = {}  # of arrays that many calls share
+        tasks = [self._as_task(call, new, digests) for call in calls]
         entries = [self._shelf.get(task.key) for task in tasks]
         missing = tuple(task for task, entry in zip(tasks, entries, strict=True) if entry is None)
         if missing:
@@ -152,14 +153,16 @@ class _WithShelf(Surroundings):
             raise _Stop(Needs(missing, {digest: array for digest, array in new.items() if digest in used}))
         return [self._shelf.load(entry.arrays) for entry in entries if entry is not None]
 
-    def _as_task(self, call: Call, new: dict[str, NDArray[Any]]) -> Task:
+    def _as_task(self, call: Call, new: dict[str, NDArray[Any]], digests: dict[int, str]) -> Task:
         inputs: dict[str, dict[str, str]] = {}
         for part, arrays in call.inputs.items():
             inputs[part] = {}
             for name, array in arrays.items():
-                digest = inputs[part][name] = array_digest(array)
-                if digest not in new and not self._shelf.holds(digest):
-                    new[digest] = array
+                if id(array) not in digests:
+                    digest = digests[id(array)] = array_digest(array)
+                    if digest not in new and not self._shelf.holds(digest):
+                        new[digest] = array
+                inputs[part][name] = digests[id(array)]
         facts = dict(call.facts) | result_facts(str(call.arguments.get("device", "cpu")))
         return Task(call.label, call.function, call.arguments, inputs, facts)
 

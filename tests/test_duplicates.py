@@ -8,6 +8,7 @@ from audit_examples import random_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from privaudit import duplicates
 from privaudit.data.loading import load
 from privaudit.duplicates import clusters, joined_units, linked, near_pairs, straddling, surplus
 from privaudit.images import Images, concatenate
@@ -148,3 +149,17 @@ def test_leaving_out_near_duplicates_manufactures_no_leak(n_members: int, n_cont
         found = detect(tally(placements(score[:n_members][~out[:n_members]], score[n_members:][~out[n_members:]])))
         alarms += [found.top20_p[0] <= 0.05, found.auc_p[0] <= 0.05]
     assert (alarms <= 0.08 * 300).all(), alarms
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.integers(7, 17))
+def test_blocks_that_are_tasks_of_their_own_do_not_matter(seed: int, count: int, size: int) -> None:
+    base = random_images(count, seed)
+    images = concatenate([base, mixed(base.take(slice(0, count // 2)), 25, seed), base.take(slice(1, 3))])
+    whole = near_pairs(images, 0.9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duplicates, "BLOCK", size)
+        blocks = near_pairs(images, 0.9)
+    np.testing.assert_array_equal(whole[0], blocks[0])
+    np.testing.assert_allclose(whole[1], blocks[1], rtol=1e-6)
+    assert whole[0].tolist() == sorted(whole[0].tolist())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privaudit import nearest_rows as module
 from privaudit.nearest_rows import nearest_rows, unlikeness
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 40), st.integers(1, 12), st.integers(1, 9))
 def test_as_of_the_whole_matrix(seed: int, rows: int, others: int, count: int, width: int) -> None:
     generator = torch.Generator().manual_seed(seed)

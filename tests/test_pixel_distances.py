@@ -31,6 +31,7 @@ def two_piles(draw: st.DrawFn) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 @pytest.mark.parametrize("fast", [True, False])
+@settings(deadline=None)
 @given(two_piles())
 def test_as_by_hand(fast: bool, piles: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -54,7 +55,7 @@ def test_large_images_do_not_overflow(fast: bool, monkeypatch: pytest.MonkeyPatc
     assert nearest(piles[0], others).rows.tolist() == [1]
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_equal_images_are_at_distance_0(seed: int) -> None:
     pixels = np.random.default_rng(seed).integers(0, 256, (20, 6, 6, 3), dtype=np.uint8)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privaudit.configuration import Configuration
@@ -39,6 +39,7 @@ def test_every_difference_is_named() -> None:
     assert long == "long: " + "x" * 100 + "... before, 1 now"
 
 
+@settings(deadline=None)
 @given(JSON, JSON)
 def test_nothing_differs_between_equals_only(one: Any, other: Any) -> None:
     assert list(differences(one, json.loads(json.dumps(one)))) == []

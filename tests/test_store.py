@@ -236,3 +236,21 @@ def _read_in_cycles(store: Store, digest: str) -> int:
         _Cycle()
         whole += store.array(digest) is not None
     return whole
+
+
+def test_an_entry_with_any_byte_changed_is_none(tmp_path: Path) -> None:
+    """A name or a number that changed would otherwise be believed."""
+    store = Store(tmp_path)
+    store.put("k" * 32, {"scores": ARRAY, "nearest": ARRAY + 1}, {"seconds": 1.5, "label": "x"})
+    (path,) = (tmp_path / "entries").glob("*/*.json")
+    content = path.read_bytes()
+    assert store.get("k" * 32) is not None
+    for place in range(len(content)):
+        for bit in (1, 4):
+            changed = bytearray(content)
+            changed[place] ^= bit
+            path.write_bytes(bytes(changed))
+            found = store.get("k" * 32)
+            assert found is None, (place, chr(content[place]), chr(changed[place]))
+    path.write_bytes(content)
+    assert store.get("k" * 32) is not None
