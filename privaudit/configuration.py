@@ -163,8 +163,8 @@ def check_name(name: str) -> str:
     """The name of a candidate. Raises InputError for one that would not be readable everywhere."""
     if not NAME.fullmatch(name):
         raise InputError(
-            f"The name '{name}' is not usable. A name has 1 to 60 letters, digits, spaces or . + - _, begins with a "
-            "letter or digit, and does not end with a space or a dot."
+            f"The name '{name[:60]}' is not usable. A name has 1 to 60 letters, digits, spaces or . + - _, begins with "
+            "a letter or digit, and does not end with a space or a dot."
         )
     return name
 

@@ -19,6 +19,10 @@ class PrivauditError(Exception):
 
     exit_code = 2
 
+    def __str__(self) -> str:
+        """The text, safe to print: names in it may come from hostile files."""
+        return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in super().__str__())
+
 
 class InputError(PrivauditError):
     """The data, the configuration or the command line is not usable as given."""

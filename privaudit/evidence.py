@@ -6,8 +6,6 @@ It lies in the private half of the run's folder: facts as JSON, scores per unit 
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +17,9 @@ from pydantic import Field, ValidationError
 
 from privaudit.arms import ARMS, Arm
 from privaudit.attack import Criterion, Ranked, Settings
+from privaudit.data.named_file import ordinary_file
+from privaudit.data.npy import open_npz, printable
+from privaudit.data.resizing import MAX_DATASET_BYTES
 from privaudit.errors import InputError
 from privaudit.record import (
     Attribution,
@@ -34,7 +35,10 @@ from privaudit.record import (
 )
 from privaudit.store import atomic_file
 from privaudit.utility.record import UtilityRecord
+from privaudit.validation import bounded, text_of
 
+_MOST_BYTES, _MOST_VALUES = 2**27, 5_000_000
+_FILE_NAME = r"^[^/\\\x00]{1,200}$"
 FACTS = "evidence.json"
 NO_FILES = "traces in the released files: no files were given"
 SCORES, GALLERY = "scores", "pictures"
@@ -60,7 +64,7 @@ PAIRS = "pairs"
 class AttackFacts(Settings):
     """What is known about an attack's run, beside its scores. trace: where it failed; stays private."""
 
-    name: str
+    name: str = Field(pattern=_FILE_NAME)
     version: int
     settings: dict[str, Any]
     family: Family
@@ -188,13 +192,15 @@ def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 def load(folder: Path) -> AuditEvidence:
     """Read the evidence of a finished run. Raises InputError where there is none, or it is damaged."""
     try:
-        facts = AuditFacts.model_validate_json((folder / FACTS).read_text())
+        text = text_of(folder / FACTS, _MOST_BYTES)
+        bounded(json.loads(text), _MOST_VALUES)
+        facts = AuditFacts.model_validate_json(text)
     except FileNotFoundError:
         raise InputError(
             "This is no finished run: its private/evidence folder is missing. Give the folder that an audit wrote "
             "with --out; sharing the share/ half alone is not enough to judge again."
         ) from None
-    except (ValidationError, OSError, ValueError) as error:
+    except (ValidationError, OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"The evidence of this run cannot be read ({str(error).splitlines()[0]}). Start its audit again."
         ) from None
@@ -215,13 +221,14 @@ def load(folder: Path) -> AuditEvidence:
 def _read(path: Path, expected: tuple[str, int] | None = None) -> dict[str, NDArray[Any]]:
     """All arrays of a file. expected: one of them, and its length."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-        if expected is not None and len(found[expected[0]]) != expected[1]:
-            raise ValueError("they belong to another run")
-    except (OSError, ValueError, LookupError, EOFError, NotImplementedError, zlib.error, zipfile.BadZipFile) as error:
+        ordinary_file(path, "evidence", MAX_DATASET_BYTES)
+        with open_npz(path, printable(path.name)) as file:
+            found = {name: file.read(name) for name in file.headers}
+        if expected is not None and found[expected[0]].shape != expected[1:]:
+            raise InputError("The scores belong to another run.")
+    except (InputError, LookupError) as error:
         raise InputError(
-            f"The file '{path.name}' of this run is missing or damaged ({error}). Start its audit again."
+            f"The file {printable(path.name)} of this run is missing or damaged ({error}). Start its audit again."
         ) from None
     return found
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from privaudit.data.npy import printable
 from privaudit.errors import InputError
 from privaudit.images import Images
 
@@ -25,6 +26,7 @@ PIXELS = "pixels"
 IMAGES, MEAN, VARIANCE = "images", "mean ", "variance "
 
 _ROWS = 256
+_MOST_IMAGES = 2**53
 
 Moments = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Mean and mean square of each channel of one image, float64 [N, channels] each."""
@@ -48,10 +50,11 @@ def checked(statistics: Mapping[str, NDArray[Any]], classes: int) -> dict[str, N
     if not layers or set(names) != wanted:
         raise InputError(
             f"Statistics need the arrays 'images', and 'mean LAYER' and 'variance LAYER' for each layer; found "
-            f"{', '.join(names[:6]) or 'none'}."
+            f"{', '.join(map(printable, names[:6])) or 'none'}."
         )
     images = np.asarray(statistics[IMAGES])
-    if images.shape != (classes,) or images.dtype.kind not in "iu" or images.min(initial=0) < 0:
+    is_counts = images.shape == (classes,) and images.dtype.kind in "iu"
+    if not is_counts or images.min(initial=0) < 0 or images.max(initial=0) > _MOST_IMAGES:
         raise InputError(
             f"Statistics: 'images' must be one whole number per class ({classes}); found {images.dtype} {images.shape}."
         )
@@ -60,13 +63,14 @@ def checked(statistics: Mapping[str, NDArray[Any]], classes: int) -> dict[str, N
         mean, variance = (np.asarray(statistics[part + layer]) for part in (MEAN, VARIANCE))
         if mean.ndim != 2 or mean.shape != variance.shape or len(mean) != classes:
             raise InputError(
-                f"Statistics: 'mean {layer}' and 'variance {layer}' must both be [{classes}, channels]; found "
+                f"Statistics: {printable(MEAN + layer)} and {printable(VARIANCE + layer)} must both be [{classes}, "
+                "channels]; found "
                 f"{mean.shape} and {variance.shape}."
             )
         for part, values in ((MEAN, mean), (VARIANCE, variance)):
             rows = values[images > 0]
             if values.dtype.kind != "f" or not np.isfinite(rows).all() or (part == VARIANCE and (rows < 0).any()):
-                raise InputError(f"Statistics: '{part}{layer}' must be finite floats, a variance at least 0.")
+                raise InputError(f"Statistics: {printable(part + layer)} must be finite floats, a variance at least 0.")
             found[part + layer] = values.astype(np.float64)
     return found
 

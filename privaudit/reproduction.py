@@ -21,9 +21,12 @@ from privaudit.manifest import commit, processor, versions
 from privaudit.policy import Policy
 from privaudit.record import AuditRecord
 from privaudit.store import array_digest
-from privaudit.validation import validated
+from privaudit.validation import bounded, text_of, validated
 
-_MOST_BYTES = 2**28
+_MOST_BYTES = 2**27
+_MOST_VALUES = 100_000
+_ANYTHING = ("plan", "surroundings", "results")
+"""Keys of a manifest whose values may be any."""
 _OF_THE_DAY = ("seconds", "judged_on", "manifest", "earlier_audits_of_these_members")
 """Keys of a record that differ between equal runs."""
 
@@ -72,9 +75,9 @@ def read_manifest(path: Path) -> RunManifest:
     if path.is_dir():
         path = path / "private" / "manifest.json" if (path / "private").is_dir() else path / "manifest.json"
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise InputError(f"'{path}' has more than {_MOST_BYTES >> 20} MiB; that is no manifest of a run.")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(text_of(path, _MOST_BYTES))
+        if isinstance(values, dict):
+            bounded({key: value for key, value in values.items() if key not in _ANYTHING}, _MOST_VALUES)
     except FileNotFoundError:
         raise InputError(
             f"There is no manifest '{path}'. Give private/manifest.json of a finished run, or the run's folder."

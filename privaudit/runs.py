@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from privaudit.record import AuditRecord
     from privaudit.reporting import ArmScores
 
+_MOST_BYTES = 2**20
 BENCHMARK = "benchmark.json"
 """In `share/` of a benchmark's folder, which no audit writes into."""
 
@@ -244,12 +245,12 @@ def load_policy_of(run: RunFolder) -> Policy:
     """
     from privaudit.policy import Policy
     from privaudit.policy_schema1 import converted, is_schema1
-    from privaudit.validation import validated
+    from privaudit.validation import text_of, validated
 
     what = f"private/{POLICY} of the run '{run.root}'"
     try:
-        values = json.loads((run.private / POLICY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        values = json.loads(text_of(run.private / POLICY, _MOST_BYTES))
+    except (OSError, ValueError, RecursionError):
         raise InputError(
             f"The run '{run.root}' has no readable private/{POLICY}, the limits it was judged by. Judge it with "
             "privaudit check --policy FILE, or start its audit again."

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from privaudit.errors import InputError, suggestion
+
+_MOST_BYTES = 2**18
+_MOST_VALUES = 100_000
+_DEEPEST = 50
+_MOST_PROBLEMS = 20
+_LONGEST = 200
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -41,14 +48,25 @@ def _keys(model: type[BaseModel]) -> dict[str, str | None]:
     return found
 
 
+def _shown(value: Any) -> str:
+    """The value as it may stand in a message."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return f"a very long {type(value).__name__}"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
 def _explain(error: ValidationError, model: type[BaseModel], what: str) -> InputError:
     """A message with one line per wrong key, with the nearest allowed key for an unknown one."""
     lines, keys = [], _keys(model)
-    places = [problem["loc"] for problem in error.errors()]
-    for problem in error.errors():
+    problems = error.errors(include_url=False)
+    further, problems = len(problems) - _MOST_PROBLEMS, problems[:_MOST_PROBLEMS]
+    places = [problem["loc"] for problem in problems]
+    for problem in problems:
         if any(problem["loc"] == place[: len(problem["loc"])] != place for place in places):
             continue  # it follows from what is wrong within
-        place = ".".join(str(part) for part in problem["loc"])
+        place = ".".join(str(part)[:_LONGEST] for part in problem["loc"])
         key = ".".join(part for part in problem["loc"] if isinstance(part, str))
         above = key.rpartition(".")[0]
         beside = [other.rpartition(".")[2] for other in keys if other.rpartition(".")[0] == above]
@@ -57,11 +75,13 @@ def _explain(error: ValidationError, model: type[BaseModel], what: str) -> Input
         elif problem["type"] == "missing":
             lines.append(f"key '{place}' is missing: {keys.get(key) or 'it is needed'}.")
         else:
-            found = "" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})"
+            found = "" if isinstance(problem["input"], dict) else f" (found {_shown(problem['input'])})"
             message = _PLAIN.get(problem["type"], problem["msg"].removeprefix("Value error, ")).rstrip(".")
             if (least := problem.get("ctx", {}).get("min_length", 1)) > 1:
                 message = f"at least {least} are needed"
             lines.append((f"key '{place}': " if place else "") + message + found + ".")
+    if further > 0:
+        lines.append(f"and {further:,} more.")
     return InputError(f"The {what} cannot be used:\n" + "\n".join(f"  - {line}" for line in lines))
 
 
@@ -75,15 +95,49 @@ def validated(model: type[Model], values: Any, what: str) -> Model:
         raise _explain(error, model, what) from None
 
 
+def text_of(path: Path, most: int) -> str:
+    """The text of an ordinary file in UTF-8.
+
+    Raises OSError for a pipe or a device, from which could be read for ever; ValueError for more than `most` bytes.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("it is no file")
+    if found.st_size > most:
+        raise ValueError(f"it has {found.st_size:,} bytes; at most {most:,} are read")
+    return path.read_text(encoding="utf-8")
+
+
+def bounded(values: Any, most: int, deepest: int | None = None) -> None:
+    """Raise ValueError for more values than `most`, which few letters of YAML can stand for, and for deep nesting.
+
+    What is wrong with a value takes far more memory than the value, so they are counted before they are judged.
+    """
+    count, left = 0, [(values, 0)]
+    while left:
+        value, depth = left.pop()
+        inner = value.values() if isinstance(value, dict) else value
+        if not isinstance(value, dict | list | tuple | set):
+            continue
+        count += len(inner)
+        if count > most or depth == deepest:
+            raise ValueError(f"it holds over {most:,} values" if count > most else "it is nested too deeply")
+        left += [(one, depth + 1) for one in inner]
+
+
 def read_yaml(path: Path, what: str) -> Any:
     """The content of a YAML file; InputError where it cannot be read."""
     import yaml
 
+    from privaudit.yaml_text import parsed
+
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parsed(text_of(path, _MOST_BYTES))
+        bounded(values, _MOST_VALUES, _DEEPEST)
+        return values
     except FileNotFoundError:
         raise InputError(f"The {what} '{path}' does not exist.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"The {what} '{path}' cannot be read: {error}.") from None
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)

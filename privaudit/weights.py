@@ -12,8 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import struct
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+_MOST_BYTES = 600 * 2**20
+"""The largest network whose backbone is known, VGG-16, has 528 MiB."""
 _HEAD = "classifier."
 _ADD = "privaudit weights add FILE"
 _DAMAGED = (
@@ -186,16 +190,31 @@ def _verified(name: str, store: Path) -> tuple[Stored, bytes] | None:
 def _read(file: Path) -> dict[str, Any]:
     """All tensors of a file by name; the format is told by its content."""
     try:
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST_BYTES:
+            raise InputError(
+                f"The weights '{file}' cannot be read: they are no file, or one of over {_MOST_BYTES // 2**20} MiB."
+            )
         with file.open("rb") as opened:
             start = opened.read(9)
-            rest = opened.read() if start[8:] == b"{" else b""
     except OSError as error:
         raise InputError(f"The weights '{file}' cannot be read ({error.strerror}).") from error
     if start[8:] == b"{":
-        return _decoded(start + rest, file.name)
+        return _mapped(file)
     if not start.startswith((b"PK", b"\x80")):
         raise InputError(f"'{file.name}' is neither a safetensors file nor a state dict saved by torch.")
     return _unpickled(file)
+
+
+def _mapped(file: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file; values are read when they are needed, which they are of known names only."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, *_DAMAGED) as error:
+        raise InputError(f"'{file.name}' is not a whole safetensors file ({str(error)[:200]}).") from error
 
 
 def _decoded(data: bytes, name: str) -> dict[str, torch.Tensor]:
@@ -214,20 +233,39 @@ def _unpickled(file: Path) -> dict[str, Any]:
 
     refused = torch.serialization.pickle.UnpicklingError  # type: ignore[attr-defined]
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except (refused, *_DAMAGED) as error:
+        if zipfile.is_zipfile(file):
+            _judge_archive(file)
+        with warnings.catch_warnings(), file.open("rb") as opened:  # by its name it could be taken for another format
+            warnings.simplefilter("ignore")
+            content = torch.load(opened, map_location="cpu", weights_only=True)
+    except (refused, zipfile.BadZipFile, *_DAMAGED) as error:
         raise InputError(
             f"'{file.name}' is damaged, or holds more than tensors; nothing in it was run. Give a safetensors file or "
             "a plain state dict."
         ) from error
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(map(_is_plain, content.values())):
         raise InputError(
-            f"'{file.name}' holds {type(content).__name__}, not a plain state dict of tensors by name. "
+            f"'{file.name}' holds {type(content).__name__}, not a plain state dict of dense tensors by name. "
             "Save network.state_dict() alone."
         )
     return {str(name): tensor for name, tensor in content.items()}
+
+
+def _judge_archive(file: Path) -> None:
+    """Raise ValueError for an archive that torch did not write: it never compresses, and a bomb does."""
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise ValueError("compressed")
+    if sum(entry.file_size for entry in entries) > file.stat().st_size:
+        raise ValueError("entries that overlap")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a tensor whose numbers are there: dense, and in memory."""
+    import torch
+
+    return isinstance(value, torch.Tensor) and value.layout is torch.strided and value.device.type == "cpu"
 
 
 def _recognised(tensors: Mapping[str, torch.Tensor], file: str) -> str:
@@ -236,13 +274,13 @@ def _recognised(tensors: Mapping[str, torch.Tensor], file: str) -> str:
     for name, shapes in KNOWN.items():
         if found == shapes:
             return name
-    some = ", ".join(f"{name} {list(shape)}" for name, shape in list(found.items())[:3])
+    some = ", ".join(f"{name[:60]} {list(shape)}" for name, shape in list(found.items())[:3])
     known = "; ".join(
         f"{name} ({len(shapes)} tensors, {parameters(name):,} parameters)" for name, shapes in KNOWN.items()
     )
     nearest = max(KNOWN, key=lambda name: len(KNOWN[name].items() & found.items()))
     differing = sorted(name for name, _ in KNOWN[nearest].items() ^ found.items())
-    near = f" It is nearest to {nearest}, but differs in {differing[0]}." if found.keys() & KNOWN[nearest] else ""
+    near = f" It is nearest to {nearest}, but differs in {differing[0][:60]}." if found.keys() & KNOWN[nearest] else ""
     raise InputError(
         f"'{file}' is no backbone that is known here: it has {len(found)} tensors without a classifier"
         f"{f' ({some}, ...)' if some else ''}.{near} Known, as in torchvision: {known}."

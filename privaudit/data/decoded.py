@@ -17,6 +17,8 @@ from privaudit.errors import InputError
 MAX_PIXELS = 64 * 2**20
 """An image that declares more pixels is refused from its header."""
 
+_ROWS = 256
+
 Window = tuple[float, float]
 
 # What image libraries raise on malformed files: beside OSError, whatever their parsers stumble over.
@@ -79,8 +81,11 @@ def conversion_notes(counts: Counter[Conversion]) -> list[str]:
 def apply_window(values: NDArray[np.floating], window: Window) -> NDArray[np.uint8]:
     """Map grey values [H, W] linearly, low to 0 and high to 255, clipped and rounded: uint8 [H, W, 1]."""
     low, high = window
-    scaled = np.clip((values.astype(np.float64) - low) / (high - low) * 255, 0, 255)
-    return np.rint(scaled).astype(np.uint8)[:, :, None]
+    pixels = np.empty((*values.shape, 1), np.uint8)
+    for top in range(0, len(values), _ROWS):  # whole copies of a large image in float64 would take gigabytes
+        scaled = np.clip((values[top : top + _ROWS].astype(np.float64) - low) / (high - low) * 255, 0, 255)
+        pixels[top : top + _ROWS, :, 0] = np.rint(scaled)
+    return pixels
 
 
 def checked_window(window: Window | None, name: str, kind: str) -> Window:

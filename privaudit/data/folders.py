@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from privaudit.data.csv_lines import lines
 from privaudit.data.decoded import Window
 from privaudit.data.decoding import SUFFIXES, is_image
 from privaudit.data.places import check_inside, shown_name
@@ -195,23 +196,30 @@ def _read_groups(root: Path, names: tuple[str, ...]) -> tuple[NDArray[np.str_] |
     seen: set[int] = set()
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(lines(file, GROUPS_FILE))
             if not {"file", "group"} <= set(reader.fieldnames or ()):
                 raise InputError(f"{GROUPS_FILE} needs the columns 'file' and 'group' in its first line.")
             for line in reader:
-                name, group = (line["file"] or "").replace("\\", "/"), (line["group"] or "").strip()
+                if None in line or None in line.values():
+                    raise InputError(f"{GROUPS_FILE} line {reader.line_num} has other columns than the first line.")
+                name, group = line["file"].replace("\\", "/"), line["group"].strip()
                 if name not in rows:
                     raise InputError(
                         f"{GROUPS_FILE} line {reader.line_num} names a file that is not among the images. Write it as "
                         "<class>/<file>, relative to the folder."
                     )
-                if len(group) > MAX_NAME:
-                    raise InputError(f"{GROUPS_FILE} line {reader.line_num}: a group of over {MAX_NAME} letters.")
+                if len(group) > MAX_NAME or not group.isprintable():
+                    raise InputError(
+                        f"{GROUPS_FILE} line {reader.line_num}: the group must be printable and at most {MAX_NAME} "
+                        "letters long."
+                    )
                 row = rows[name]
                 if row in seen and groups[row] != group:
                     raise InputError(f"{GROUPS_FILE} line {reader.line_num} gives a second group to a file.")
                 seen.add(row)
                 groups[row] = group
+    except OSError as error:
+        raise InputError(f"{GROUPS_FILE} cannot be read: {error.strerror}. It must be a file.") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{GROUPS_FILE} is not a CSV file in UTF-8. Save it again as such.") from error
     unknown = groups.count("")

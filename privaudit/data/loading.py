@@ -79,6 +79,7 @@ def members_window(source: str | Path) -> Window | None:
     path = Path(source)
     if is_named(source):
         return None
+    _check_path(path)
     if is_table(path):
         table = read_table(path)
         return window_of([ImageFile(file, table.root) for file in table.files])
@@ -106,9 +107,21 @@ def _load(
     elif text == DIGITS and isinstance(source, str):
         dataset = _conformed(load_digits(), target, channels)
     else:
+        _check_path(Path(source))
         release, dataset = _load_path(text, Path(source), window, target, channels)
     dataset = replace(dataset, notes=(*dataset.notes, *_small_classes(dataset)))
     return release or Release(dataset.images), dataset
+
+
+def _check_path(path: Path) -> None:
+    """Raise InputError for a path that the system refuses to look up, for its length or the rights above it."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:
+        what = error.strerror if isinstance(error, OSError) else "no path has such letters"
+        raise InputError(f"{printable(str(path))} cannot be opened ({what}). Give the path of a dataset.") from error
 
 
 def _load_path(

@@ -25,6 +25,7 @@ from privaudit.data.decoded import (
     some,
     too_large,
 )
+from privaudit.data.picture_structure import MOST_SCANS, check_whole, has_many_scans
 from privaudit.errors import InputError
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
@@ -33,6 +34,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", 
 _GREY = frozenset({"1", "L", "LA", "La"})
 _DEEP = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 _ORIENTATION = 0x0112
+_ROWS = 256
 
 
 def probe(file: IO[bytes], name: str) -> Header:
@@ -47,6 +49,10 @@ def probe(file: IO[bytes], name: str) -> Header:
 
 def decode(file: IO[bytes], name: str, window: Window | None) -> Decoded:
     """The image as shown, once rotated and put on white; see `decoding.decode`."""
+    if has_many_scans(file):
+        raise InputError(
+            f"'{name}' is a JPEG of more than {MOST_SCANS} scans, made to take long. Save it again, or remove it."
+        )
     with _opened(file, name) as image:
         conversions: list[Conversion] = []
         if _further_pictures(image):
@@ -57,6 +63,7 @@ def decode(file: IO[bytes], name: str, window: Window | None) -> Decoded:
             conversions.append(Conversion.WINDOWED)
         else:
             pixels = _eight_bit(image, conversions)
+        check_whole(file, image)
         if turn != 1:
             conversions.append(Conversion.ROTATED)
             pixels = _turned(pixels, turn)
@@ -165,14 +172,26 @@ def _eight_bit(image: Image.Image, conversions: list[Conversion]) -> NDArray[np.
     if alpha:
         if mode in ("La", "RGBa"):
             image = image.convert("LA" if mode == "La" else "RGBA")
-        image = image.convert("RGBA")
+        if image.mode != "RGBA":
+            image = image.convert("RGBA")
         if image.getchannel("A").getextrema() == (255, 255):
             conversions.append(Conversion.OPAQUE)
         else:
             conversions.append(Conversion.COMPOSITED)
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            pixels = _on_white(image)
+            return pixels[:, :, :1] if grey else pixels
     image = image.convert("RGB" if alpha or not grey else "L")
     pixels = np.asarray(image, dtype=np.uint8)
     if grey:
         return pixels[:, :, :1] if pixels.ndim == 3 else pixels[:, :, None]
+    return pixels
+
+
+def _on_white(image: Image.Image) -> NDArray[np.uint8]:
+    """RGB of an RGBA image on white, some rows at a time: whole copies of a large one would take a gigabyte."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _ROWS):
+        strip = image.crop((0, top, image.width, min(top + _ROWS, image.height)))
+        white = Image.new("RGBA", strip.size, "white")
+        pixels[top : top + strip.height] = np.asarray(Image.alpha_composite(white, strip).convert("RGB"))
     return pixels

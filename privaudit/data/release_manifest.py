@@ -13,11 +13,14 @@ from privaudit.data.folders import MAX_NAME
 from privaudit.data.npy import printable
 from privaudit.data.npz import MAX_CLASSES
 from privaudit.errors import InputError, suggestion
+from privaudit.validation import bounded
 from privaudit.views import COLUMNS, MOST_VIEWS
 
 MANIFEST = "release.json"
 
-_MAX_MANIFEST = 64 * 2**20
+_MOST_NOTES = 20
+_MOST_VALUES = 200_000
+_MAX_MANIFEST = 16 * 2**20
 
 Whole = Annotated[int, Field(ge=-(2**31), le=2**31, strict=True)]
 View = Annotated[tuple[Whole, ...], Field(min_length=len(COLUMNS), max_length=len(COLUMNS))]
@@ -72,6 +75,7 @@ def read_manifest(folder: Path) -> tuple[Manifest, list[str]]:
         if path.stat().st_size > _MAX_MANIFEST:
             raise InputError(f"{MANIFEST} is larger than {_MAX_MANIFEST // 2**20} MiB. It should hold names only.")
         content = json.loads(path.read_bytes())
+        bounded(content, _MOST_VALUES)
         manifest = Manifest.model_validate(content)
         as_json(content)
     except ValidationError as error:
@@ -90,11 +94,15 @@ def read_manifest(folder: Path) -> tuple[Manifest, list[str]]:
 
 
 def _unknown(model: BaseModel, prefix: str) -> list[str]:
-    return [
+    extra = list(model.model_extra or {})
+    notes = [
         f"Not assessed: {MANIFEST} has the unknown key {printable(prefix + key)}. "
         f"{suggestion(key, type(model).model_fields)}"
-        for key in model.model_extra or {}
+        for key in extra[:_MOST_NOTES]
     ]
+    if len(extra) > _MOST_NOTES:
+        notes.append(f"Not assessed: {MANIFEST} has {len(extra) - _MOST_NOTES:,} more unknown keys.")
+    return notes
 
 
 def as_json(content: Any) -> bytes:

@@ -47,7 +47,10 @@ def check_probabilities(values: NDArray[Any], shown: str) -> NDArray[np.float32]
     finite = np.isfinite(values).all(axis=1)
     if not finite.all():
         raise InputError(f"{shown}: row {int(np.argmin(finite))} holds a value that is no finite number.")
-    sums = values.sum(axis=1, dtype=np.float64)
+    if not values.shape[1]:
+        raise InputError(f"{shown}: there are no columns; needed is one per class.")
+    with np.errstate(over="ignore"):
+        sums = values.sum(axis=1, dtype=np.float64)
     wrong = (values < 0).any(axis=1) | (np.abs(sums - 1) > _TOLERANCE)
     if wrong.any():
         row = int(np.argmax(wrong))

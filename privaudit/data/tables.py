@@ -13,6 +13,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from privaudit.data.csv_lines import lines as bounded_lines
 from privaudit.data.decoded import Window
 from privaudit.data.folders import MAX_NAME, decode_files
 from privaudit.data.npy import printable
@@ -108,7 +109,7 @@ def _read(file: TextIO, path: Path, shown: str) -> Table:
     delimiter, header = _header(file.readline(_MAX_HEADER), shown)
     at = {name: header.index(name) for name in _COLUMNS if name in header}
     file.seek(0)
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    reader = csv.reader(bounded_lines(file, shown), delimiter=delimiter, strict=True)
     next(reader)
     names: list[str] = []
     labels: list[str] = []
