@@ -14,11 +14,12 @@ Every step is a task in the store, and goes on where it was stopped.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from benchmarks import shared_data
 from benchmarks.recording import write_result
@@ -90,10 +91,21 @@ def study(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     }
 
 
+def picture(rows: Sequence[Images], path: Path) -> None:
+    """The first two images of each class, one row for each of `rows`, grey."""
+    lines = []
+    for images in rows:
+        chosen = [row for label in range(10) for row in np.flatnonzero(images.labels == label)[:2]]
+        lines.append(np.concatenate(list(images.pixels[chosen, :, :, 0]), axis=1))
+    whole = Image.fromarray(np.concatenate(lines))
+    whole.resize((2 * whole.width, 2 * whole.height), Image.Resampling.NEAREST).save(path, optimize=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--picture", type=Path, default=Path("privimage.png"))
     options = parser.parse_args()
     store = Store(options.store)
     everything = shared_data.load("mnist").images
@@ -109,6 +121,8 @@ def main() -> None:
     made = results(tasks, store, options.processes)
     releases = {kind: Images.from_arrays(arrays) for kind, arrays in zip(KINDS, made, strict=True)}
     releases["as many members"] = members.take(slice(0, SAMPLES))
+    chosen = ("no fine-tuning", "epsilon 1", "epsilon 10", "no guarantee")
+    picture([members, public, *(releases[kind] for kind in chosen)], options.picture)
     beside = {"members": stored["members"], "test": put_images(store, test)}
     studies = [
         Task(
