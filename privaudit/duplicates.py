@@ -24,8 +24,8 @@ _EQUAL = 1 - 1e-5
 VERSION = 2
 """Rises when the pairs of the same images change."""
 
-BLOCK = 2**14
-"""Images on each side of a task."""
+BLOCK, _MOST_BLOCKS = 2**14, 64
+"""Images on each side of a task, more where there would be more blocks than these."""
 
 _SIDE = 32
 _ROWS = 2048
@@ -53,12 +53,13 @@ def near_pairs(images: Images, threshold: float) -> tuple[Pairs, NDArray[np.floa
 
     Many images are compared in blocks, each a task of its own; memory is bounded by two blocks.
     """
-    starts = range(0, len(images), BLOCK)
+    size = max(BLOCK, -(-len(images) // _MOST_BLOCKS))
+    starts = range(0, len(images), size)
     calls = [
         Call(
-            f"near-duplicates, blocks {top // BLOCK + 1} and {left // BLOCK + 1} of {len(starts)}",
+            f"near-duplicates, blocks {top // size + 1} and {left // size + 1} of {len(starts)}",
             "privaudit.duplicates:pairs_task",
-            {"threshold": threshold, "rows": [top, top + BLOCK], "columns": [left, left + BLOCK]},
+            {"threshold": threshold, "rows": [top, top + size], "columns": [left, left + size]},
             {"images": {"pixels": images.pixels}},
             {"version": VERSION},
         )
