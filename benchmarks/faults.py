@@ -258,7 +258,7 @@ def results_of(folder: Path) -> dict[str, Any] | None:
 
 def clear(folder: Path, said: str) -> bool:
     """Do what an error says is to be done with the folder of a run; False: it says nothing of the kind."""
-    if not any(words in said for words in ("delete that folder", "Delete it, and start", "Choose another --out")):
+    if not any(words in said for words in ("elete that folder", "Delete it, and start", "Choose another --out")):
         return False
     shutil.rmtree(folder / "place/run")
     return True

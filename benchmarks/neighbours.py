@@ -10,6 +10,7 @@ neither method looks at what is in them.
 from __future__ import annotations
 
 import argparse
+import importlib
 import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -71,8 +72,7 @@ def _descriptors(method: str, queries: NDArray[np.float32], others: NDArray[np.f
 
 
 def _faiss(queries: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.int64]:
-    import faiss
-
+    faiss: Any = importlib.import_module("faiss")
     faiss.omp_set_num_threads(THREADS)
     index = faiss.IndexFlatL2(queries.shape[1])
     index.add(others)

@@ -315,7 +315,12 @@ def made_by(
         shutil.rmtree(unfinished)
     if not folder.exists():
         write_release(release, plan.members.class_names, folder)
-    published, data = load_release(folder)
+    try:
+        published, data = load_release(folder)
+    except InputError as error:
+        raise InputError(
+            f"The candidate in '{folder}' is damaged: {error} Delete that folder, and start again: it is written anew."
+        ) from error
     if published.images.digest != release.images.digest:
         raise InputError(
             f"The folder '{folder}' holds another release than the one that was made. Delete it, and start again."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -329,3 +330,21 @@ def test_demo(tmp_path: Path) -> None:
     again = run(tmp_path, "run", "--demo")
     assert time.monotonic() - begun < 60
     assert (again.returncode, again.stdout) == (done.returncode, done.stdout)
+
+
+def test_a_damaged_candidate_is_told_and_written_anew(
+    finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """It lies in the run's own folder, and all its parts are in the store."""
+    folder = Path(shutil.copytree(finished[0], tmp_path / "copy"))
+    made = folder / "out/private/releases/made-here"
+    before = {path.relative_to(made): path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    sorted(made.rglob("*.png"))[0].unlink()
+    done = run(folder, *RUN)
+    assert done.returncode == 2
+    assert "is damaged" in assert_one_sentence(done)
+    assert "Delete that folder, and start again" in done.stderr
+    shutil.rmtree(made)
+    again = run(folder, *RUN)
+    assert again.returncode == finished[1].returncode
+    assert {path.relative_to(made): path.read_bytes() for path in made.rglob("*") if path.is_file()} == before
