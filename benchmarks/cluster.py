@@ -17,13 +17,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from benchmarks.recording import write_result
+from benchmarks.tasks import entries
 from privaudit.data.builtin import load_digits
-from privaudit.execution import Failure, Task, on_cluster, run
+from privaudit.execution import Task, on_cluster
 from privaudit.images import Images
 from privaudit.learning import Recipe
 from privaudit.learning.training import train
@@ -45,11 +46,9 @@ def cell(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
 def finished(tasks: list[Task], store: Store, workers: int) -> tuple[float, float, dict[str, Any]]:
     """Seconds, seconds of work in the cells, and hashes of the results by key."""
     started, work, found = time.perf_counter(), 0.0, {}
-    for task, result in run(tasks, store, workers):
-        if isinstance(result, Failure):
-            raise SystemExit(f"{task.label}: {result.message}\n{result.trace}")
-        work += result.facts["seconds"]
-        found[task.key] = dict(result.arrays)
+    for task, entry in entries(tasks, store, workers):
+        work += entry.facts["seconds"]
+        found[task.key] = dict(entry.arrays)
     return time.perf_counter() - started, work, found
 
 
@@ -69,17 +68,13 @@ def nodes(count: int) -> Iterator[Any]:
         made.shutdown()
 
 
-def workers_of(cluster: Any) -> list[int]:
-    """Processes of Ray on this machine that are in the midst of a cell."""
+def processes_titled(start: bytes) -> list[int]:
+    """Processes on this machine whose command line starts so; Ray names a worker by what it does."""
     found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                title = (folder / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if title.startswith(b"ray::a cell"):
-                found.append(int(folder.name))
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if path.read_bytes().startswith(start):
+                found.append(int(path.parent.name))
     return found
 
 
@@ -119,7 +114,7 @@ def main() -> None:
         killed: list[int] = []
 
         def harm() -> None:
-            killed.extend(workers_of(cluster)[:1])
+            killed.extend(processes_titled(b"ray::a cell")[:1])
             for worker in killed:
                 os.kill(worker, signal.SIGKILL)
             cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)

@@ -57,29 +57,23 @@ class Cluster:
         """Run a task; `known`: the finished steps that it has asked for. Gives Ray's reference to what it returns."""
         if not self.slots(task.device):
             raise InputError("The Ray cluster has no GPU. Add a node that has one, or give --device cpu.")
-        references: dict[str, Any] = {}
-        size = 0
-        for arrays in (*task.inputs.values(), *(entry.arrays for entry in known.values())):
-            for digest, (reference, extent) in self._send(arrays, store).items():
-                references[digest] = reference
-                size += extent
+        read = (*task.inputs.values(), *(entry.arrays for entry in known.values()))
+        sent = {digest: self._send(digest, store) for arrays in read for digest in arrays.values()}
+        size = sum(extent for _, extent in sent.values())
         function = self._function.options(
             name=task.label,
             num_gpus=1 if task.device == "cuda" else 0,
             memory=min(_MEMORY + _MEMORY_PER_BYTE * size, self._most_memory),
         )
-        facts = result_facts(task.device)
-        return function.remote(task, dict(known), facts, str(marker), voice, list(references), *references.values())
+        facts, references = result_facts(task.device), [reference for reference, _ in sent.values()]
+        return function.remote(task, dict(known), facts, str(marker), voice, list(sent), *references)
 
-    def _send(self, arrays: Mapping[str, str], store: Store) -> dict[str, tuple[Any, int]]:
-        """References to arrays by their hashes, and their sizes in bytes."""
-        for array, digest in zip(
-            store.load({name: digest for name, digest in arrays.items() if digest not in self._sent}).values(),
-            [digest for digest in arrays.values() if digest not in self._sent],
-            strict=True,
-        ):
+    def _send(self, digest: str, store: Store) -> tuple[Any, int]:
+        """A reference to an array, which is sent once, and its size in bytes."""
+        if digest not in self._sent:
+            array = store.load({digest: digest})[digest]
             self._sent[digest] = self._ray.put(np.asarray(array)), array.nbytes
-        return {digest: self._sent[digest] for digest in arrays.values()}
+        return self._sent[digest]
 
     def cancel(self, reference: Any) -> None:
         """End a task, whatever it does."""

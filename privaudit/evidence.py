@@ -192,9 +192,9 @@ def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 def load(folder: Path) -> AuditEvidence:
     """Read the evidence of a finished run. Raises InputError where there is none, or it is damaged."""
     try:
-        text = text_of(folder / FACTS, _MOST_BYTES)
-        bounded(json.loads(text), _MOST_VALUES)
-        facts = AuditFacts.model_validate_json(text)
+        values = json.loads(text_of(folder / FACTS, _MOST_BYTES))
+        bounded(values, _MOST_VALUES)
+        facts = AuditFacts.model_validate(values)
     except FileNotFoundError:
         raise InputError(
             "This is no finished run: its private/evidence folder is missing. Give the folder that an audit wrote "

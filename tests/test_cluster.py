@@ -2,53 +2,44 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from execution_examples import X, asking, check_failures, message, results, task
 
+from benchmarks.cluster import OBJECTS
+from benchmarks.cluster import nodes as cluster_of
 from privaudit import cluster as cluster_module
 from privaudit.errors import InputError
-from privaudit.execution import Failure, Task, at_a_time, on_cluster, run
+from privaudit.execution import Task, at_a_time, on_cluster, run
 from privaudit.manifest import result_facts
 from privaudit.store import Entry, Store
 
 ray = pytest.importorskip("ray")
 
-X = np.arange(4.0)
 HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
     """A head without processors, and two nodes of one."""
-    make: Any = importlib.import_module("ray.cluster_utils").Cluster
-
-    patch = pytest.MonkeyPatch()
-    patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parent)]))
-    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": SMALL}
-    try:
-        found = make(initialize_head=True, head_node_args=head)
-        for _ in range(2):
-            found.add_node(num_cpus=1, object_store_memory=SMALL)
-    except (OSError, RuntimeError, TimeoutError) as error:
-        patch.undo()
-        pytest.skip(f"no Ray cluster starts on this machine: {error}")
-    yield found
-    found.shutdown()
-    patch.undo()
-
-
-SMALL = 100 * 2**20
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as open_:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parent)]))
+        try:
+            found = open_.enter_context(cluster_of(2))
+        except (OSError, RuntimeError, TimeoutError) as error:
+            pytest.skip(f"no Ray cluster starts on this machine: {error}")
+        yield found
 
 
 @pytest.fixture
@@ -57,41 +48,21 @@ def connected(nodes: Any) -> Iterator[Any]:
         yield nodes
 
 
-def task(store: Store, name: str, label: str = "a task", **arguments: Any) -> Task:
-    return Task(label, f"task_functions:{name}", arguments, {"a": {"x": store.put_array(X)}}, result_facts("cpu"))
-
-
-def results(tasks: list[Task], store: Store) -> dict[str, Entry | Failure]:
-    return {one.key: result for one, result in run(tasks, store, at_a_time("cpu"))}
-
-
-def message(result: Entry | Failure) -> str:
-    assert isinstance(result, Failure), result
-    return result.message
-
-
 def kept(store: Store) -> dict[str, Any]:
     """All finished tasks, without what they took."""
     return {path.name: json.loads(path.read_text())["arrays"] for path in (store.root / "entries").glob("*/*.json")}
 
 
-DOUBLE: tuple[str, dict[str, Any]] = ("double", {})
-
-
 def many(store: Store, log: str) -> list[Task]:
     """Tasks that ask for others, for the same ones, and with arrays of their own."""
-
-    def asking(*rounds: list[tuple[str, dict[str, Any]]], **arguments: Any) -> Task:
-        return task(store, "ask", rounds=[[list(call) for call in calls] for calls in rounds], **arguments)
-
     once: tuple[str, dict[str, Any]] = ("double", {"log": log})
     nested: tuple[str, dict[str, Any]] = ("ask", {"rounds": [[list(once)], [["double", {"plus": 5}]]]})
     return [
-        asking([once]),
-        asking([once, ("double", {"plus": 1}), once]),
-        asking([nested, once], number=1),
-        asking([once], [nested], [("double", {"plus": 2})]),
-        asking([]),
+        asking(store, [once]),
+        asking(store, [once, ("double", {"plus": 1}), once]),
+        asking(store, [nested, once], number=1),
+        asking(store, [once], [nested], [("double", {"plus": 2})]),
+        asking(store, []),
         task(store, "ask_with_own"),
         *(task(store, "double", plus=number) for number in range(20)),
     ]
@@ -107,35 +78,19 @@ def test_the_cluster_gives_the_same_bits_and_does_nothing_twice(connected: Any, 
     assert found[0].keys() == found[1].keys()
     assert kept(there) == kept(here)
     assert log.read_text() == "xx"  # once there, once here
-    assert all(isinstance(result, Entry) for result in results(many(there, str(log)), there).values())
+    assert all(isinstance(result, Entry) for result in results(many(there, str(log)), there, 2).values())
     assert log.read_text() == "xx"
 
 
 def test_failures_are_told_and_leave_the_others_alone(connected: Any, tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    names = ["crash", "refuse", "leave", "nonsense", "write", "double"]
-    tasks = {name: task(store, name) for name in names}
-    tasks["unknown"] = Task("unknown", "nowhere_at_all:work", {}, {}, {})
-    found = results(list(tasks.values()), store)
-    said = {name: message(found[one.key]) for name, one in tasks.items() if name != "double"}
-    assert said["crash"] == "ZeroDivisionError: nothing to divide by"
-    assert said["refuse"] == "Give more images."
-    assert said["leave"].startswith("SystemExit")
-    assert said["nonsense"].startswith("TypeError")
-    assert "read-only" in said["write"]
-    assert "nowhere_at_all" in said["unknown"]
-    refused = found[tasks["refuse"].key]
-    assert isinstance(refused, Failure)
-    assert refused.is_input
-    assert "in refuse" in refused.trace
-    assert isinstance(found[tasks["double"].key], Entry)
+    check_failures(Store(tmp_path), at_a_time("cpu"))
 
 
 @pytest.mark.slow
 def test_a_task_that_kills_its_worker_is_tried_three_times(connected: Any, tmp_path: Path) -> None:
     store, log = Store(tmp_path / "store"), tmp_path / "log"
     deadly, good = task(store, "die", log=str(log)), [task(store, "double", plus=number) for number in range(4)]
-    found = results([good[0], deadly, *good[1:]], store)
+    found = results([good[0], deadly, *good[1:]], store, 2)
     assert "lost 3 times" in message(found[deadly.key])
     assert log.read_text() == "xxx"
     assert all(isinstance(found[one.key], Entry) for one in good)
@@ -144,7 +99,7 @@ def test_a_task_that_kills_its_worker_is_tried_three_times(connected: Any, tmp_p
 def test_a_lost_worker_s_task_goes_on_from_its_checkpoint(connected: Any, tmp_path: Path) -> None:
     store = Store(tmp_path)
     one = task(store, "go_on")
-    found = results([one], store)[one.key]
+    found = results([one], store, 2)[one.key]
     assert isinstance(found, Entry)
     assert bytes(store.load(found.arrays)["y"]).decode() == one.key
     assert not list((tmp_path / "unfinished").iterdir())
@@ -160,12 +115,12 @@ def test_nodes_that_do_not_see_the_store_keep_no_checkpoint(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_a_lost_node_costs_time_only(connected: Any, tmp_path: Path) -> None:
-    lost = connected.add_node(num_cpus=1, object_store_memory=SMALL)
+    lost = connected.add_node(num_cpus=1, object_store_memory=OBJECTS)
     store = Store(tmp_path / "store")
     tasks = [task(store, "wait", seconds=2.0, number=number) for number in range(6)]
     closing = threading.Timer(1.0, lambda: connected.remove_node(lost, allow_graceful=False))
     closing.start()
-    found = results(tasks, store)
+    found = results(tasks, store, 2)
     closing.join()
     assert all(isinstance(result, Entry) for result in found.values())
 
@@ -191,7 +146,7 @@ def test_each_array_is_sent_once(connected: Any, tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(ray, "put", counting)
     store = Store(tmp_path)
-    results([task(store, "double", plus=number) for number in range(7)], store)
+    results([task(store, "double", plus=number) for number in range(7)], store, 2)
     assert sent == [X.nbytes]
 
 
@@ -203,7 +158,7 @@ def test_a_node_that_would_give_other_bits_is_refused(
     monkeypatch.setattr(cluster_module, "result_facts", lambda device: other)
     store = Store(tmp_path)
     one = task(store, "double")
-    said = message(results([one], store)[one.key])
+    said = message(results([one], store, 2)[one.key])
     assert f"torch {facts['versions']['torch']} instead of 1.0" in said
     assert "Install the same versions" in said
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from execution_examples import DOUBLE, X, asking, check_failures, message, results, task
 
 from privaudit import execution
 from privaudit.calls import Call, Surroundings, compute, inside, surroundings
@@ -22,21 +23,7 @@ from privaudit.processes import Processes
 from privaudit.store import Entry, Store, array_digest
 from privaudit.worker import Done, Needs, Result, work
 
-X = np.arange(4.0)
 HERE = Path(__file__).parent
-
-
-def task(store: Store, name: str, label: str = "a task", **arguments: Any) -> Task:
-    return Task(label, f"task_functions:{name}", arguments, {"a": {"x": store.put_array(X)}}, {"version": 1})
-
-
-def results(tasks: list[Task], store: Store, workers: int) -> dict[str, Entry | Failure]:
-    return {task.key: result for task, result in run(tasks, store, workers)}
-
-
-def message(result: Entry | Failure) -> str:
-    assert isinstance(result, Failure), result
-    return result.message
 
 
 def test_key_holds_everything_but_the_label(tmp_path: Path) -> None:
@@ -69,20 +56,7 @@ def test_equal_tasks_run_once_and_finished_ones_never_again(tmp_path: Path) -> N
 
 
 def test_failures_are_told_and_leave_the_others_alone(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    names = ["crash", "refuse", "leave", "nonsense", "write", "double"]
-    tasks = {name: task(store, name) for name in names}
-    tasks["objects"] = task(store, "nonsense", objects=True)
-    found = results(list(tasks.values()), store, 0)
-    said = {name: message(found[one.key]) for name, one in tasks.items() if name != "double"}
-    assert said["crash"] == "ZeroDivisionError: nothing to divide by"
-    assert said["refuse"] == "Give more images."
-    assert said["leave"].startswith("SystemExit")
-    assert said["nonsense"].startswith("TypeError")
-    assert "must return arrays of numbers" in said["objects"]
-    assert "read-only" in said["write"]
-    assert isinstance(found[tasks["double"].key], Entry)
-    assert all(store.get(one.key) is None for name, one in tasks.items() if name != "double")
+    check_failures(Store(tmp_path), 0)
 
 
 def test_killed_worker_costs_its_own_task_only(tmp_path: Path) -> None:
@@ -124,10 +98,6 @@ def step(store: Store, name: str, **arguments: Any) -> Task:
     return Task("", f"task_functions:{name}", arguments, {"a": {"x": store.put_array(X)}}, result_facts("cpu"))
 
 
-def asking(store: Store, *rounds: list[tuple[str, dict[str, Any]]], **arguments: Any) -> Task:
-    return task(store, "ask", rounds=[[list(call) for call in calls] for calls in rounds], **arguments)
-
-
 def value(store: Store, result: Entry | Failure) -> list[float]:
     assert isinstance(result, Entry), result
     found: list[float] = store.load(result.arrays)["y"].tolist()
@@ -136,9 +106,6 @@ def value(store: Store, result: Entry | Failure) -> list[float]:
 
 def silent(label: str, stage: str, share: float) -> None:
     """Hear nothing."""
-
-
-DOUBLE: tuple[str, dict[str, Any]] = ("double", {})
 
 
 @pytest.mark.parametrize("workers", [0, 2])

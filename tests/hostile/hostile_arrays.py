@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import struct
 import zipfile
@@ -31,6 +30,7 @@ from hostile_cases import (
     npy_header,
     npy_of,
     npz,
+    pipe_of,
     same,
     zipped,
 )
@@ -191,14 +191,6 @@ def _linked(name: str, content: Content) -> Build:
     return build
 
 
-def _pipe(name: str) -> Build:
-    def build(folder: Path) -> Path:
-        os.mkfifo(folder / name)
-        return folder / name
-
-    return build
-
-
 _OTHERS: tuple[tuple[Kind, str], ...] = (("soft_labels", "s.npy"), ("statistics", "s.npz"))
 
 CASES = (
@@ -209,7 +201,7 @@ CASES = (
     *(Case(f"npz header, {name}", "dataset", file_of("x.npz", _npz_of(content))) for name, content in HEADERS.items()),
     *(Case(f"npz, objects in {key}", "dataset", _with_objects(key)) for key in ("images", "labels", "class_names")),
     Case("npz, objects in an array that is not read", "dataset", _with_objects("notes")),
-    Case("npz, a pipe", "dataset", _pipe("x.npz")),
+    Case("npz, a pipe", "dataset", pipe_of("x.npz")),
     *(
         Case(f"header, {name}", "soft_labels", file_of("s.npy", content), slow=True)  # read as those in a .npz
         for name, content in HEADERS.items()
@@ -218,7 +210,7 @@ CASES = (
     Case("a pickle", "soft_labels", file_of("s.npy", lambda: pickle.dumps([0.5, 0.5]))),
     Case("another name", "soft_labels", file_of("s.pkl", lambda: npy_of(np.full((3, 2), 0.5)))),
     Case("a link", "soft_labels", _linked("s.npy", lambda: npy_of(np.full((3, 2), 0.5)))),
-    *(Case(f"a pipe named {name}", kind, _pipe(name)) for kind, name in _OTHERS),
+    *(Case(f"a pipe named {name}", kind, pipe_of(name)) for kind, name in _OTHERS),
     Case("a bomb", "statistics", file_of("s.npz", lambda: _bomb(1100 * MIB)), slow=True),
     Case("objects", "statistics", _object_file("s.npz")),
     Case(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
 import zipfile
 import zlib
@@ -46,6 +47,26 @@ class Case:
     outcome: Literal["refused", "converted"] = "refused"
     expected: Callable[[Any], bool] | None = None
     slow: bool = False
+
+
+def pipe_of(name: str) -> Build:
+    """A pipe that nobody writes to."""
+
+    def build(folder: Path) -> Path:
+        os.mkfifo(folder / name)
+        return folder / name
+
+    return build
+
+
+def endless_of(name: str) -> Build:
+    """A link to a device that never ends."""
+
+    def build(folder: Path) -> Path:
+        (folder / name).symlink_to("/dev/zero")
+        return folder / name
+
+    return build
 
 
 def file_of(name: str, content: Content) -> Build:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import pickle
 import struct
 import zipfile
@@ -16,7 +15,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from hostile_cases import CANARY, MIB, Build, Case, Content, Kind, Payload, encoded, file_of, zipped
+from hostile_cases import (
+    CANARY,
+    MIB,
+    Build,
+    Case,
+    Content,
+    Kind,
+    Payload,
+    encoded,
+    endless_of,
+    file_of,
+    pipe_of,
+    zipped,
+)
 from safetensors.torch import save
 
 from privaudit.learning import Architecture, Network
@@ -197,16 +209,6 @@ PICKLED: dict[str, Callable[[Path], Any]] = {
 }
 
 
-def _pipe(folder: Path) -> Path:
-    os.mkfifo(folder / "x.safetensors")
-    return folder / "x.safetensors"
-
-
-def _zero(folder: Path) -> Path:
-    (folder / "x.safetensors").symlink_to("/dev/zero")
-    return folder / "x.safetensors"
-
-
 def _sparse(folder: Path) -> Path:
     """A whole file of 3 GiB, which takes no place on the disk."""
     with (folder / "x.safetensors").open("wb") as file:
@@ -233,8 +235,8 @@ CASES = (
                                                                      _use_new_zipfile_serialization=False)),
     Case("torch, a bomb", "weights", file_of("x.pt", _bomb)),
     Case("torch, given as a teacher", "teacher", _torch_file(lambda folder: dict(teacher()))),
-    *(Case("a pipe", kind, _pipe) for kind in KINDS),
-    *(Case("a link to /dev/zero", kind, _zero) for kind in KINDS),
+    *(Case("a pipe", kind, pipe_of("x.safetensors")) for kind in KINDS),
+    *(Case("a link to /dev/zero", kind, endless_of("x.safetensors")) for kind in KINDS),
     *(Case("a whole file of 3 GiB", kind, _sparse) for kind in KINDS),
     *(Case("a folder", kind, lambda folder: folder) for kind in KINDS),
 )  # fmt: skip

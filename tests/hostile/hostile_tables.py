@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hostile_cases import MIB, Build, Case, encoded, noted
+from hostile_cases import MIB, Build, Case, encoded, endless_of, noted, pipe_of
 
 HEAD = b"file,label\n"
 
@@ -102,22 +101,12 @@ CONVERTED: dict[str, tuple[bytes, Callable[[Any], bool]]] = {
 }
 
 
-def _pipe(folder: Path) -> Path:
-    os.mkfifo(folder / "table.csv")
-    return folder / "table.csv"
-
-
-def _link(folder: Path) -> Path:
-    (folder / "table.csv").symlink_to("/dev/zero")
-    return folder / "table.csv"
-
-
 CASES = (
     *(Case(f"table {name}", "dataset", _table(content)) for name, content in REFUSED.items()),
     *(
         Case(f"table {name}", "dataset", _table(content), "converted", expected)
         for name, (content, expected) in CONVERTED.items()
     ),
-    Case("table, a pipe", "dataset", _pipe),
-    Case("table, a link to /dev/zero", "dataset", _link),
+    Case("table, a pipe", "dataset", pipe_of("table.csv")),
+    Case("table, a link to /dev/zero", "dataset", endless_of("table.csv")),
 )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-from hostile_cases import CANARY, MIB, Build, Case, Content, Kind, encoded, file_of
+from hostile_cases import CANARY, MIB, Build, Case, Content, Kind, encoded, endless_of, file_of, pipe_of
 
 from privaudit.policy import built_in_text
 
@@ -90,22 +89,16 @@ def _tagged(kind: str) -> Build:
     return build
 
 
-def _pipe(folder: Path) -> Path:
-    os.mkfifo(folder / "x.yaml")
-    return folder / "x.yaml"
-
-
-def _zero(folder: Path) -> Path:
-    (folder / "x.yaml").symlink_to("/dev/zero")
-    return folder / "x.yaml"
-
-
 def _folder(folder: Path) -> Path:
     (folder / "x.yaml").mkdir()
     return folder / "x.yaml"
 
 
-FILES: dict[str, Build] = {"a pipe": _pipe, "a link to /dev/zero": _zero, "a folder": _folder}
+FILES: dict[str, Build] = {
+    "a pipe": pipe_of("x.yaml"),
+    "a link to /dev/zero": endless_of("x.yaml"),
+    "a folder": _folder,
+}
 
 VALUES: dict[Kind, dict[str, str]] = {
     "configuration": {
