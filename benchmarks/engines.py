@@ -147,13 +147,13 @@ def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for data, engine in product(("mnist", "cifar10"), ENGINES):
         mine = [row for row in rows if (row["cell"]["data"], row["cell"]["engine"]) == (data, engine)]
-        exposed = [exposed(row) for row in mine]
+        strongest = [exposed(row) for row in mine]
         ratios = [row["utility"]["ratio"]["estimate"] for row in mine]
         found[f"{data}, {engine}"] = {
             "utility_ratio": [float(np.mean(ratios)), min(ratios), max(ratios)],
-            "exposed_low": [float(np.mean([low for _, low, _ in exposed])), *sorted(low for _, low, _ in exposed)],
-            "exposed_high": max(high for _, _, high in exposed),
-            "strongest": sorted({name for name, _, _ in exposed}),
+            "exposed_low": [float(np.mean([low for _, low, _ in strongest])), *sorted(low for _, low, _ in strongest)],
+            "exposed_high": max(high for _, _, high in strongest),
+            "strongest": sorted({name for name, _, _ in strongest}),
             "verdicts": sorted(row["verdict"] for row in mine),
             "seconds": float(np.median([row["seconds"] for row in mine])),
             "peak_gib": max(row["peak_gib"] for row in mine),
