@@ -19,6 +19,7 @@ from privaudit.statistics.tally import Placements, tally
 
 ATTACKS = ("nearest-copy", "density-ratio", "copy-descriptor")
 SHARES = {"cifar10": (0.01, 0.05, 0.2), "mnist": (0.01, 0.05, 0.2), "chest_xray": (0.05, 0.2)}
+MEMBERS = {"cifar10": 1000, "mnist": 1000, "chest_xray": 285}
 LIMIT = {"cifar10": 0.05, "mnist": 0.05, "chest_xray": 0.1}
 PLANTINGS = 5
 BAR = ("mirrored", "cropped", "blurred", "jpeg", "recoloured")
@@ -30,10 +31,10 @@ def _alarm(packed: NDArray[np.uint16], controls: int, rule: Rule) -> bool:
     return bool(reasons.fail[0] or reasons.inconclusive[0])
 
 
-def doses(name: str, n_members: int) -> list[int]:
-    """5, 10, 1 %, 5 % and 20 % of the members (X-rays: 5 and 20 %)."""
+def doses(name: str) -> list[int]:
+    """5, 10, 1 %, 5 % and 20 % of the members dealt, persons of the X-rays (5 and 20 %)."""
     few = set() if name == "chest_xray" else {5, 10}
-    return sorted(few | {round(share * n_members) for share in SHARES[name]})
+    return sorted(few | {round(share * MEMBERS[name]) for share in SHARES[name]})
 
 
 def alarms(path: Path, name: str, seed: int) -> dict[str, list[bool]]:
@@ -43,7 +44,7 @@ def alarms(path: Path, name: str, seed: int) -> dict[str, list[bool]]:
     rng = seeds.generator(seed, "red team doses", name)
     answers = {f"{attack} clean": [_alarm(stored[f"{attack} clean"], controls, rule)] for attack in ATTACKS}
     n_members = stored[f"{ATTACKS[0]} clean"].shape[1]
-    for kind, dose in product(KINDS, doses(name, n_members)):
+    for kind, dose in product(KINDS, doses(name)):
         rows = stored[f"rows {kind}"]
         for _ in range(1 if dose == len(rows) else PLANTINGS):  # all of them are one planting
             chosen = rng.choice(len(rows), dose, replace=dose > len(rows))

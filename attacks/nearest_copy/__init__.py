@@ -12,6 +12,7 @@ from pydantic import Field
 
 from privaudit.attack import Context, Evidence, ReleaseAttack, Seen
 from privaudit.attacks.nearest_copy import blocks, sources, whole_image
+from privaudit.attacks.nearest_copy.change import changed_as_a_whole
 from privaudit.attacks.nearest_copy.detail import detail
 from privaudit.attacks.nearest_copy.filters import filtered
 from privaudit.attacks.nearest_copy.histograms import histograms
@@ -24,7 +25,7 @@ from privaudit.images import Images
 _Finder = Callable[[NDArray[np.uint8]], NDArray[np.int64]]
 """From suspects to the released images that their blocks come from."""
 
-_WHOLE_SLOPES = (0.1, 0.1, 0.1, 0.02, 0.1, 0.1, 0.02, 0.1)
+_WHOLE_SLOPES = (0.1, 0.1, 0.1, 0.02, 0.1, 0.02, 0.1, 0.1)
 """Smallest mean excesses of the measures of whole images, see `surprise`."""
 
 _LOOKED_UP = 256
@@ -38,14 +39,15 @@ class NearestCopy(ReleaseAttack):
     suspect he takes several measures of closeness: the best correlation with any released image over crops, shifts,
     mirror images and turns, of pixels and of whitened thumbnails, blind to brightness and contrast; the distance to it
     after the blur, or in the coarse pixels, that all released images seem to have; the same correlation of how far
-    pixels are from mid-grey, which flipped signs leave alone; and the share of the suspect found in blocks of each
-    size, exactly and nearly. He turns each measure into a surprise by its law among
+    pixels are from mid-grey, which flipped signs leave alone; where the release as a whole is unlike his own images,
+    its coarsest light and shade and its pixel values, wherever they stand; and the share of the suspect found in
+    blocks of each size, exactly and nearly. He turns each measure into a surprise by its law among
     his own images and believes the largest one. Without images of his own he takes the pile of suspects for that law,
     which costs power when many are leaked.
     """
 
     name: ClassVar[str] = "nearest-copy"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     threat_model: ClassVar[str] = (
         "An outsider who holds the released images and a pile of candidate photographs. He looks for each photograph, "
         "whole or in pieces, mirrored, turned, cropped, shifted, recompressed, recoloured, blurred, made coarse or "
@@ -64,12 +66,14 @@ class NearestCopy(ReleaseAttack):
         upright = whole_image.closeness(pile, release, reference, upright_views(thorough), thorough)
         turned = whole_image.closeness(pile, release, reference, turned_views(own.effort), thorough)
         in_detail = detail(pile, release, reference, (upright.aligned, turned.aligned))
+        changed = changed_as_a_whole(release, pile if reference is None else reference, own.generator)
+        nothing = whole_image.Measure(np.zeros(len(pile)), np.zeros(len(pile), dtype=np.int64))
         whole = [
             *(upright.thumbnails, upright.pixels, turned.thumbnails, in_detail),
             filtered(pile, release, reference),
-            low_frequencies(pile, release, reference),
             magnitude(pile, release, reference),
-            histograms(pile, release),
+            low_frequencies(pile, release, reference) if changed else nothing,
+            histograms(pile, release) if changed else nothing,
         ]
         measures = [(measure.values, slope) for measure, slope in zip(whole, _WHOLE_SLOPES, strict=True)]
         finders: list[_Finder] = []
