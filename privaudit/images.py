@@ -1,4 +1,4 @@
-"""Images in memory: uint8 NHWC everywhere; float32 NCHW in [0, 1] exists only per batch."""
+"""Images: uint8 NHWC everywhere; float32 NCHW in [0, 1] exists only per batch."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from privaudit import large_arrays
 from privaudit.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class Images:
     """Labelled images of one size; row i of both fields is the same image.
 
-    pixels: uint8 [N, H, W, C], C in {1, 3}; an array or a read-only memory map.
+    pixels: uint8 [N, H, W, C], C in {1, 3}; an array, or a memory map where there are many (see `large_arrays`).
     labels: int64 [N], class numbers from 0.
     Raises InputError when shapes or types differ from this.
     """
@@ -60,7 +61,7 @@ class Images:
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Images:
         """The images of these rows, in this order."""
-        return Images(self.pixels[rows], self.labels[rows])
+        return Images(large_arrays.taken(self.pixels, rows), self.labels[rows])
 
     def batches(self, size: int) -> Iterator[torch.Tensor]:
         """Float32 NCHW tensors in [0, 1], `size` images at a time, in order: the only float border."""
@@ -90,7 +91,7 @@ def concatenate(parts: Sequence[Images]) -> Images:
     if len(sizes) != 1:
         raise InputError(f"Only images of one size can be joined; found {sorted(sizes)}.")
     return Images(
-        np.concatenate([part.pixels for part in parts]),
+        large_arrays.joined([part.pixels for part in parts]),
         np.concatenate([part.labels for part in parts]),
     )
 

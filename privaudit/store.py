@@ -5,8 +5,8 @@
     <root>/unfinished/<key>        checkpoints of a task that is not finished; the task sees to it that they are whole
 
 Everything is written to a temporary file and renamed, so that a killed run leaves whole entries or none; every array
-is checked against its name when it is read, and every entry against a hash within it, so that a damaged one is computed
-again.
+is checked against its name when a process reads it first or its file was changed, and every entry against a hash within
+it, so that a damaged one is computed again.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ PARTIAL = ".partial-"
 
 _ABANDONED_SECONDS = 3600
 _FORGOTTEN_SECONDS = 30 * 24 * 3600
+_SETTLED_SECONDS = 2
+"""Age from which on a file that is changed again shows another time."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -109,6 +111,20 @@ class Entry:
     facts: Mapping[str, Any]
 
 
+_Mark = tuple[int, int, int, int]
+
+_checked: dict[Path, _Mark] = {}
+"""Files that this process found whole, and what tells when they change: a large array is hashed once per process."""
+
+
+def _mark(path: Path) -> _Mark | None:
+    """What changes with a file; None for one that was written just now, for times are coarse."""
+    status = path.stat()
+    if time.time() - max(status.st_mtime, status.st_ctime) < _SETTLED_SECONDS:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 class Store:
     """Content-addressed arrays and finished tasks below one folder, readable by its owner only."""
 
@@ -154,12 +170,20 @@ class Store:
 
     def array(self, digest: str) -> NDArray[Any] | None:
         """The array of this hash as a read-only memory map; None where it is missing or damaged."""
+        path = self._blob(digest)
         try:
+            mark = _mark(path)
             with PARSING:
-                array: NDArray[Any] = np.load(self._blob(digest), mmap_mode="r", allow_pickle=False)
+                array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except _DAMAGED:
             return None
-        return array if array_digest(array) == digest else None
+        if mark is not None and _checked.get(path) == mark:
+            return array
+        if array_digest(array) != digest:
+            return None
+        if mark is not None:
+            _checked[path] = mark
+        return array
 
     def holds(self, digest: str) -> bool:
         """Whether the array of this hash is there, and whole."""

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
+from privaudit import store as store_module
 from privaudit.errors import IncompleteError, InputError
 from privaudit.store import Store, array_digest, atomic_file, key_of
 
@@ -254,3 +255,34 @@ def test_an_entry_with_any_byte_changed_is_none(tmp_path: Path) -> None:
             assert found is None, (place, chr(content[place]), chr(changed[place]))
     path.write_bytes(content)
     assert store.get("k" * 32) is not None
+
+
+def test_a_large_array_is_hashed_once_and_again_when_its_file_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that was written just now is not trusted: it could change within the same tick of the clock."""
+    store, array = Store(tmp_path), np.arange(12.0)
+    digest = store.put_array(array)
+    hashed: list[str] = []
+
+    def counted(given: NDArray[Any]) -> str:
+        hashed.append(real(given))
+        return hashed[-1]
+
+    real = store_module.array_digest
+    monkeypatch.setattr(store_module, "array_digest", counted)
+    for _ in range(3):
+        assert store.array(digest) is not None
+    assert len(hashed) == 3
+    path = next((tmp_path / "blobs").rglob("*.npy"))
+    monkeypatch.setattr(time, "time", lambda: path.stat().st_ctime + 60)
+    for _ in range(3):
+        assert Store(tmp_path).array(digest) is not None
+    assert len(hashed) == 4
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert store.array(digest) is None
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert store.array(digest) is not None

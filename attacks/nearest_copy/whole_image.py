@@ -70,6 +70,11 @@ def _standardised(images: torch.Tensor) -> torch.Tensor:
     return unit
 
 
+def _rows_of(release: NDArray[np.uint8], rows: torch.Tensor) -> torch.Tensor:
+    """Standardised rows of these released images; all of them at once would take four times the release's memory."""
+    return _standardised(as_floats(release[rows.numpy()]))
+
+
 def best_products(rows: torch.Tensor, others: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Largest product of each row with any other row, float32 [N], and which."""
     value = torch.full((len(rows),), -torch.inf)
@@ -118,7 +123,6 @@ def closeness(
     count, candidates = len(pile), 6 if fine else 2
     small = spectrum.fitted(release if own is None else np.concatenate([release, own]), _COARSE_SIDE)
     released = small.of(release, View())
-    standard = torch.cat([_standardised(as_floats(part)) for part in some(release)])
     best, whitened = torch.full((count,), -1.0), torch.full((count,), -1.0)
     best_view, best_row, whitened_row = (torch.zeros(count, dtype=torch.int64) for _ in range(3))
     for number, pixels in enumerate(some(pile)):
@@ -132,7 +136,7 @@ def closeness(
         for column, view in enumerate(searched):
             part = torch.nonzero((chosen == column).any(1))[:, 0]
             matched = found[part, column]
-            value = (_standardised(through(view, suspects[part])) * standard[matched]).sum(1)
+            value = (_standardised(through(view, suspects[part])) * _rows_of(release, matched)).sum(1)
             better = value > best[start + part]
             improved = start + part[better]
             best[improved], best_view[improved], best_row[improved] = value[better], column, matched[better]
@@ -141,7 +145,7 @@ def closeness(
     for part in torch.split(top, IMAGES_PER_BLOCK):
         found_with = [searched[int(column)] for column in best_view[part]]
         suspects, rows = as_floats(pile[part.numpy()]), best_row[part]
-        best[part], maps = _refine(suspects, standard[rows], found_with, best[part], turning)
+        best[part], maps = _refine(suspects, _rows_of(release, rows), found_with, best[part], turning)
         all_maps.append(maps)
         again = small(spectrum.planes(seen(suspects, maps, turning)), View())
         value = (again.float() * released[rows].float()).sum(1)

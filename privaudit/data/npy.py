@@ -21,6 +21,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from privaudit import large_arrays
 from privaudit.data.resizing import MAX_DATASET_BYTES
 from privaudit.errors import InputError
 
@@ -189,7 +190,7 @@ def _judge(header: ArrayHeader, stored: int, compressed: int, shown: str) -> Non
 
 
 def _fill(stream: IO[bytes], header: ArrayHeader) -> NDArray[Any]:
-    values: NDArray[Any] = np.empty(math.prod(header.shape), header.dtype)
+    values = large_arrays.empty((math.prod(header.shape),), header.dtype)
     if header.nbytes:
         view = values.view(np.uint8)
         done = 0

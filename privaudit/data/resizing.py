@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from privaudit import large_arrays
 from privaudit.errors import InputError
 
-MAX_DATASET_BYTES = 16 * 2**30
+MAX_DATASET_BYTES = 2**40
 """Largest dataset that is loaded; a larger one is refused with the advice to give a smaller size."""
 
 
@@ -47,14 +48,15 @@ def conform_all(pixels: NDArray[np.uint8], size: tuple[int, int], channels: int)
 
 
 def allocate(count: int, size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
-    """An array for this many images. Raises InputError when they would take more than `MAX_DATASET_BYTES`."""
+    """An array for this many images. Raises InputError when they would take more than `MAX_DATASET_BYTES`, or
+    than there is room for."""
     need = count * size[0] * size[1] * channels
     if need > MAX_DATASET_BYTES:
         raise InputError(
-            f"{count} images of {size[1]} x {size[0]} pixels need {need / 2**30:.1f} GiB in memory; at most "
+            f"{count} images of {size[1]} x {size[0]} pixels need {need / 2**30:.1f} GiB; at most "
             f"{MAX_DATASET_BYTES // 2**30} GiB are allowed. Give a smaller size, to which all images are resized."
         )
-    return np.empty((count, *size, channels), np.uint8)
+    return large_arrays.empty((count, *size, channels), np.uint8)
 
 
 def plural(count: int, noun: str, plural_noun: str | None = None) -> str:
