@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from privaudit.attacks.nearest_copy.views import as_floats, some
+from privaudit.attacks.nearest_copy.views import as_floats, images_per_block, some
 
 FLAT = 8.0
 """Windows whose luma has a standard deviation at or under this many levels are not counted."""
@@ -23,9 +23,10 @@ FLAT = 8.0
 _IMAGES_PER_BLOCK = 256
 _WINDOWS_PER_SIDE = 29
 _TABLE_BITS = 26
+_MOST_KEYS = 2**25
 _EXACT_PROJECTIONS = 3
 _KEY_WEIGHTS = (0x1D8E4E27C47D124F, 0x2545F4914F6CDD1D, 0x369DEA0F31A53F85)
-_RELEASED_PER_PRODUCT = 8192
+_ROWS_PER_PRODUCT, _RELEASED_PER_PRODUCT = 256, 8192
 
 
 def stride_of(side: int, block: int) -> int:
@@ -80,6 +81,8 @@ def _found(keys: NDArray[np.int64], release: NDArray[np.uint8], block: int) -> N
         for pixels in (part, part[:, :, ::-1]):
             released = keys_of(pixels, block, 1).numpy().ravel()
             likely.append(released[table[released & low]])
+        if sum(map(len, likely)) > _MOST_KEYS:
+            likely = [np.intersect1d(np.concatenate(likely), keys)]
     present = np.unique(np.concatenate(likely))
     if len(present) == 0:
         return np.zeros(len(keys), dtype=bool)
@@ -112,14 +115,14 @@ def share_found(suspects: NDArray[np.uint8], release: NDArray[np.uint8], block: 
     hit = torch.zeros(mask.shape, dtype=torch.bool)
     hit[mask] = torch.from_numpy(_found(keys, release, block))
     share = np.zeros(len(suspects))
-    for row in torch.split(torch.nonzero(hit.any(2).any(1))[:, 0], _IMAGES_PER_BLOCK):
+    for row in torch.split(torch.nonzero(hit.any(2).any(1))[:, 0], images_per_block(suspects, _IMAGES_PER_BLOCK)):
         share[row.numpy()] = (_covered(hit[row], block, stride) / _covered(mask[row], block, stride)).numpy()
     return share
 
 
-def standard_blocks(images: torch.Tensor, top: int, left: int, block: int) -> tuple[torch.Tensor, torch.Tensor]:
+def standard_blocks(pixels: NDArray[np.uint8], top: int, left: int, block: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean-free unit rows (bfloat16) of one block of every image, and its contrast in levels."""
-    rows = images[:, :, top : top + block, left : left + block].flatten(1)
+    rows = as_floats(pixels[:, top : top + block, left : left + block]).flatten(1)
     rows = rows - rows.mean(1, keepdim=True)
     length = rows.norm(dim=1, keepdim=True)
     contrast = 255 * length[:, 0] / rows.shape[1] ** 0.5
@@ -136,34 +139,24 @@ def likeness(
     height, width = (min(pair) for pair in zip(suspects.shape[1:3], release.shape[1:3], strict=True))
     if block > min(height, width):
         return np.zeros(len(suspects))
-    score = []
-    released = torch.cat([as_floats(part) for part in some(release, _IMAGES_PER_BLOCK)])
-    blocks = [(top, left) for top in range(0, height - block + 1, block) for left in range(0, width - block + 1, block)]
-    others: dict[tuple[int, int], torch.Tensor] = {}
-    if not everywhere:
-        others = {place: standard_blocks(released, *place, block)[0] for place in blocks}
-    for part in some(suspects, _IMAGES_PER_BLOCK):
-        private = as_floats(part)
-        total, counted = torch.zeros(len(part)), torch.zeros(len(part))
-        for top, left in blocks:
-            rows, contrast = standard_blocks(private, top, left, block)
-            if everywhere:
-                places = product(range(height - block + 1), range(width - block + 1))
-                best = torch.zeros(len(part))
-                for place in places:
-                    best = torch.maximum(best, _best(rows, standard_blocks(released, *place, block)[0]))
-            else:
-                best = _best(rows, others[top, left])
-            textured = (contrast > FLAT).float()
-            total -= torch.log1p(-best.clamp(max=0.999)) * textured
-            counted += textured
-        score.append(total / counted.clamp_min(max(1.0, len(blocks) / 4)))
-    return np.asarray(torch.cat(score).double().numpy())
+    blocks = list(product(range(0, height - block + 1, block), range(0, width - block + 1, block)))
+    anywhere = list(product(range(height - block + 1), range(width - block + 1)))
+    total, counted = torch.zeros(len(suspects)), torch.zeros(len(suspects))
+    for place in blocks:
+        rows, contrast = standard_blocks(suspects, *place, block)
+        best = torch.zeros(len(suspects))
+        for other in anywhere if everywhere else [place]:
+            best = torch.maximum(best, _best(rows, standard_blocks(release, *other, block)[0]))
+        textured = (contrast > FLAT).float()
+        total -= torch.log1p(-best.clamp(max=0.999)) * textured
+        counted += textured
+    return np.asarray((total / counted.clamp_min(max(1.0, len(blocks) / 4))).double().numpy())
 
 
 def _best(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """Largest product of each row with any other row, at least 0."""
     best = torch.zeros(len(rows))
-    for piece in torch.split(others, _RELEASED_PER_PRODUCT):
-        best = torch.maximum(best, (rows @ piece.T).amax(1).float())
+    for part in torch.split(torch.arange(len(rows)), _ROWS_PER_PRODUCT):
+        for piece in torch.split(others, _RELEASED_PER_PRODUCT):
+            best[part] = torch.maximum(best[part], (rows[part] @ piece.T).amax(1).float())
     return best

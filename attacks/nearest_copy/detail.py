@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from privaudit.attacks.nearest_copy import spectrum
-from privaudit.attacks.nearest_copy.views import IMAGES_PER_BLOCK, View, as_floats, seen, some
+from privaudit.attacks.nearest_copy.views import View, as_floats, images_per_block, seen, some
 from privaudit.attacks.nearest_copy.whole_image import Aligned, Measure, best_products
 
 _NEIGHBOURS = 10
@@ -45,7 +45,7 @@ def detail(
             if own is None:
                 usual = products.topk(count + 1, 1).values[:, 1:].mean(1)
             else:
-                place = number * IMAGES_PER_BLOCK + torch.arange(len(plain)) - first
+                place = number * images_per_block(pile) + torch.arange(len(plain)) - first
                 same = torch.nonzero(place >= 0)[:, 0]
                 products[same, place[same]] = -1
                 usual = products.topk(count, 1).values.mean(1)
@@ -56,7 +56,7 @@ def detail(
         commons.append(usual)
     value, row, common = torch.cat(values), torch.cat(rows), torch.cat(commons)
     for pairs in aligned:
-        for part in torch.split(torch.arange(len(pairs.rows)), IMAGES_PER_BLOCK):
+        for part in torch.split(torch.arange(len(pairs.rows)), images_per_block(pile)):
             mine, theirs = pairs.rows[part], pairs.released[part]
             images = seen(as_floats(pile[mine.numpy()]), pairs.maps[part], pairs.black)
             products = (spectrum_(spectrum.planes(images), View()).float() * released[theirs].float()).sum(1)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from privaudit.attacks.nearest_copy.blocks import FLAT, keys_of, standard_blocks, stride_of, textured
-from privaudit.attacks.nearest_copy.views import as_floats, some
+from privaudit.attacks.nearest_copy.views import images_per_block, some
 
 _IMAGES_PER_BLOCK = 256
 
@@ -23,8 +23,9 @@ def exact_source(suspects: NDArray[np.uint8], release: NDArray[np.uint8], block:
     pairs = np.stack([keys_of(suspects, block, stride)[mask].numpy(), torch.nonzero(mask)[:, 0].numpy()])
     keys, owners = np.unique(pairs, axis=1)  # each key once per suspect, sorted by key
     held = np.zeros((len(suspects), len(release)), dtype=np.int32)
-    for first in range(0, len(release) if len(keys) else 0, _IMAGES_PER_BLOCK):
-        part = release[first : first + _IMAGES_PER_BLOCK]
+    step = images_per_block(release, _IMAGES_PER_BLOCK)
+    for first in range(0, len(release) if len(keys) else 0, step):
+        part = release[first : first + step]
         for pixels in (part, part[:, :, ::-1]):
             windows = keys_of(pixels, block, 1).flatten(1).numpy()
             place = np.minimum(np.searchsorted(keys, windows), len(keys) - 1)
@@ -45,18 +46,16 @@ def likely_source(
     height, width = (min(pair) for pair in zip(suspects.shape[1:3], release.shape[1:3], strict=True))
     if block > min(height, width):
         return np.full(len(suspects), -1)
-    private = as_floats(suspects)
     tops, lefts = range(0, height - block + 1, block), range(0, width - block + 1, block)
     anywhere = list(product(range(height - block + 1), range(width - block + 1)))
     parts = []
     for part in some(release, _IMAGES_PER_BLOCK):
-        released = as_floats(part)
-        total = torch.zeros(len(private), len(released))
+        total = torch.zeros(len(suspects), len(part))
         for place in product(tops, lefts):
-            rows, contrast = standard_blocks(private, *place, block)
-            best = torch.zeros(len(private), len(released))
+            rows, contrast = standard_blocks(suspects, *place, block)
+            best = torch.zeros(len(suspects), len(part))
             for other in anywhere if everywhere else [place]:
-                best = torch.maximum(best, (rows @ standard_blocks(released, *other, block)[0].T).float())
+                best = torch.maximum(best, (rows @ standard_blocks(part, *other, block)[0].T).float())
             total -= torch.log1p(-best.clamp(max=0.999)) * (contrast > FLAT).float()[:, None]
         parts.append(total)
     return torch.cat(parts, 1).argmax(1).numpy()

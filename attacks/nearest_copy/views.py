@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -13,7 +14,8 @@ from torch.nn import functional
 
 from privaudit.attack import Effort
 
-IMAGES_PER_BLOCK = 1024
+_MOST_IMAGES, _BLOCK_VALUES = 1024, 2**24
+"""Images worked on at a time, and pixel values, which become floats: memory is bounded by a block."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,14 @@ def turned_views(effort: Effort) -> list[View]:
     ]
 
 
-def some(pixels: NDArray[np.uint8], count: int = IMAGES_PER_BLOCK) -> Iterator[NDArray[np.uint8]]:
+def images_per_block(pixels: NDArray[np.uint8], most: int = _MOST_IMAGES) -> int:
+    """How many images of this size are worked on at a time."""
+    return max(1, min(most, _BLOCK_VALUES // max(1, math.prod(pixels.shape[1:]))))
+
+
+def some(pixels: NDArray[np.uint8], most: int = _MOST_IMAGES) -> Iterator[NDArray[np.uint8]]:
     """The images in blocks, so that memory is bounded by a block and not by the dataset."""
+    count = images_per_block(pixels, most)
     for start in range(0, len(pixels), count):
         yield pixels[start : start + count]
 
