@@ -10,7 +10,7 @@ COPY := build/check
 
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test test-slow check docs clean
+.PHONY: demo test test-slow check docs constraints clean
 
 demo: $(VENV)/.installed
 	rm -rf demo
@@ -35,6 +35,15 @@ check: $(VENV)/.installed-test
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -f docs/mkdocs.yml
 
+# The newest versions of everything, which `make test` then has to pass with.
+constraints:
+	rm -rf build/newest
+	$(PYTHON) -m venv build/newest
+	build/newest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	sed -n '/^#/p' constraints.txt > build/constraints.txt
+	build/newest/bin/python -m pip freeze --exclude privaudit >> build/constraints.txt
+	mv build/constraints.txt constraints.txt
+
 # What was made from the sources. .venv stays (delete it to start anew), and so does .privaudit, the store.
 clean:
 	rm -rf build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -49,8 +58,8 @@ $(VENV)/.installed: pyproject.toml setup.py | $(BIN)/pip
 	$(PIP_INSTALL) -e .
 	touch $@
 
-$(VENV)/.installed-test: pyproject.toml setup.py | $(BIN)/pip
-	$(PIP_INSTALL) -e '.[test]'
+$(VENV)/.installed-test: pyproject.toml setup.py constraints.txt | $(BIN)/pip
+	$(PIP_INSTALL) --constraint constraints.txt -e '.[test]'
 	touch $(VENV)/.installed $@
 
 $(VENV)/.installed-docs: pyproject.toml setup.py | $(BIN)/pip

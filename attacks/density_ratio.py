@@ -38,7 +38,7 @@ class Embedding:
     @staticmethod
     def _pixels(images: Images) -> torch.Tensor:
         parts = []
-        for batch in images.batches(_ROWS_PER_BLOCK):
+        for batch in images.blocks():
             size = (min(_SIDE, batch.shape[2]), min(_SIDE, batch.shape[3]))
             rows = functional.adaptive_avg_pool2d(batch, size).flatten(1)
             rows = rows - rows.mean(1, keepdim=True)

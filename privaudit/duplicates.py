@@ -40,7 +40,7 @@ def _features(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     from torch.nn import functional
 
     parts = []
-    for batch in Images(pixels, np.zeros(len(pixels), dtype=np.int64)).batches(_ROWS):
+    for batch in Images(pixels, np.zeros(len(pixels), dtype=np.int64)).blocks():
         size = (min(_SIDE, batch.shape[2]), min(_SIDE, batch.shape[3]))
         rows = functional.adaptive_avg_pool2d(batch, size).flatten(1)
         rows = rows - rows.mean(1, keepdim=True)

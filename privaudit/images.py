@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,17 @@ from privaudit.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+
+
+_BLOCK_IMAGES, _BLOCK_VALUES = 1024, 2**24
+
+
+def images_per_block(size: tuple[int, ...], most: int = _BLOCK_IMAGES) -> int:
+    """How many images of this height, width and channels are worked on at a time: as floats they take 64 MiB at most.
+
+    At least one, and no more than `most`.
+    """
+    return max(1, min(most, _BLOCK_VALUES // max(1, math.prod(size))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +82,10 @@ class Images:
         for start in range(0, len(self), size):
             block = np.array(self.pixels[start : start + size].transpose(0, 3, 1, 2), order="C")
             yield torch.from_numpy(block).float().div_(255)
+
+    def blocks(self) -> Iterator[torch.Tensor]:
+        """All batches, so large that memory is bounded whatever the images' size."""
+        return self.batches(images_per_block(self.size))
 
     @cached_property
     def digest(self) -> str:

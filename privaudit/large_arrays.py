@@ -1,4 +1,4 @@
-"""Arrays that may be larger than memory: from one gibibyte on they lie in a nameless temporary file.
+"""Arrays that may be larger than memory: from 256 mebibytes on they lie in a nameless temporary file.
 
 The operating system keeps of it in memory what is in use. Python's rules say where it lies: in the folder of TMPDIR.
 """
@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from privaudit.errors import InputError
 
-IN_MEMORY = 2**30
+IN_MEMORY = 2**28
 """Bytes up to which an array is an ordinary one."""
 
 _CHUNK = 2**26

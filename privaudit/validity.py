@@ -29,7 +29,7 @@ def simple_features(images: Images) -> NDArray[np.float64]:
     from torch.nn import functional
 
     rows = []
-    for batch in images.batches(1024):
+    for batch in images.blocks():
         luma = batch.mean(1, keepdim=True)
         flat = luma.flatten(1)
         across, down = luma.diff(dim=3).abs(), luma.diff(dim=2).abs()

@@ -5,12 +5,16 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import privaudit
 
@@ -167,3 +171,17 @@ def test_editable_install_finds_the_mapped_folders(built: Built, tmp_path: Path)
     )
     places = [Path(line).resolve().relative_to(checkout.resolve()).parent.as_posix() for line in found.splitlines()]
     assert places == ["privaudit", "attacks/nearest_copy", "synth"]
+
+
+def test_every_requirement_has_a_tested_version() -> None:
+    """In its range; and nothing is pinned twice, or to what is not a release in a registry."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    pins = {canonicalize_name(name): Version(version) for name, _, version in (line.partition("==") for line in lines)}
+    assert len(pins) == len(lines)
+    assert all(version.local is None and not version.is_prerelease for version in pins.values())
+    wanted = [*project["dependencies"], *(name for part in project["optional-dependencies"].values() for name in part)]
+    for requirement in map(Requirement, wanted):
+        name = canonicalize_name(requirement.name)
+        if name != "setuptools":  # which pip leaves out of what it lists
+            assert pins[name] in requirement.specifier, requirement

@@ -53,7 +53,7 @@ class Encoder(nn.Module):
 def views(images: Images, side: int) -> Tensor:
     """Square images of this side, mean and contrast of each normalised away, float32 [N, C, side, side]."""
     parts = []
-    for batch in images.batches(_ROWS):
+    for batch in images.blocks():
         small = functional.interpolate(batch, (side, side), mode="bilinear", antialias=True, align_corners=False)
         small = small - small.mean((1, 2, 3), keepdim=True)
         parts.append(small / small.std((1, 2, 3), keepdim=True).clamp_min(0.02))

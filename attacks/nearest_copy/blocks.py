@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from privaudit.attacks.nearest_copy.views import as_floats, images_per_block, some
+from privaudit.attacks.nearest_copy.views import as_floats, some
+from privaudit.images import images_per_block
 
 FLAT = 8.0
 """Windows whose luma has a standard deviation at or under this many levels are not counted."""
@@ -115,7 +116,9 @@ def share_found(suspects: NDArray[np.uint8], release: NDArray[np.uint8], block: 
     hit = torch.zeros(mask.shape, dtype=torch.bool)
     hit[mask] = torch.from_numpy(_found(keys, release, block))
     share = np.zeros(len(suspects))
-    for row in torch.split(torch.nonzero(hit.any(2).any(1))[:, 0], images_per_block(suspects, _IMAGES_PER_BLOCK)):
+    for row in torch.split(
+        torch.nonzero(hit.any(2).any(1))[:, 0], images_per_block(suspects.shape[1:], _IMAGES_PER_BLOCK)
+    ):
         share[row.numpy()] = (_covered(hit[row], block, stride) / _covered(mask[row], block, stride)).numpy()
     return share
 

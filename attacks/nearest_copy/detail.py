@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from privaudit.attacks.nearest_copy import spectrum
-from privaudit.attacks.nearest_copy.views import View, as_floats, images_per_block, seen, some
+from privaudit.attacks.nearest_copy.views import View, as_floats, seen, some
 from privaudit.attacks.nearest_copy.whole_image import Aligned, Measure, best_products
+from privaudit.images import images_per_block
 
 _NEIGHBOURS = 10
 
@@ -45,7 +46,7 @@ def detail(
             if own is None:
                 usual = products.topk(count + 1, 1).values[:, 1:].mean(1)
             else:
-                place = number * images_per_block(pile) + torch.arange(len(plain)) - first
+                place = number * images_per_block(pile.shape[1:]) + torch.arange(len(plain)) - first
                 same = torch.nonzero(place >= 0)[:, 0]
                 products[same, place[same]] = -1
                 usual = products.topk(count, 1).values.mean(1)
@@ -56,7 +57,7 @@ def detail(
         commons.append(usual)
     value, row, common = torch.cat(values), torch.cat(rows), torch.cat(commons)
     for pairs in aligned:
-        for part in torch.split(torch.arange(len(pairs.rows)), images_per_block(pile)):
+        for part in torch.split(torch.arange(len(pairs.rows)), images_per_block(pile.shape[1:])):
             mine, theirs = pairs.rows[part], pairs.released[part]
             images = seen(as_floats(pile[mine.numpy()]), pairs.maps[part], pairs.black)
             products = (spectrum_(spectrum.planes(images), View()).float() * released[theirs].float()).sum(1)

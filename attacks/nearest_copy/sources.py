@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from privaudit.attacks.nearest_copy.blocks import FLAT, keys_of, standard_blocks, stride_of, textured
-from privaudit.attacks.nearest_copy.views import images_per_block, some
+from privaudit.attacks.nearest_copy.views import some
+from privaudit.images import images_per_block
 
 _IMAGES_PER_BLOCK = 256
 
@@ -23,7 +24,7 @@ def exact_source(suspects: NDArray[np.uint8], release: NDArray[np.uint8], block:
     pairs = np.stack([keys_of(suspects, block, stride)[mask].numpy(), torch.nonzero(mask)[:, 0].numpy()])
     keys, owners = np.unique(pairs, axis=1)  # each key once per suspect, sorted by key
     held = np.zeros((len(suspects), len(release)), dtype=np.int32)
-    step = images_per_block(release, _IMAGES_PER_BLOCK)
+    step = images_per_block(release.shape[1:], _IMAGES_PER_BLOCK)
     for first in range(0, len(release) if len(keys) else 0, step):
         part = release[first : first + step]
         for pixels in (part, part[:, :, ::-1]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -13,9 +12,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from privaudit.attack import Effort
-
-_MOST_IMAGES, _BLOCK_VALUES = 1024, 2**24
-"""Images worked on at a time, and pixel values, which become floats: memory is bounded by a block."""
+from privaudit.images import images_per_block
 
 
 @dataclass(frozen=True)
@@ -71,14 +68,9 @@ def turned_views(effort: Effort) -> list[View]:
     ]
 
 
-def images_per_block(pixels: NDArray[np.uint8], most: int = _MOST_IMAGES) -> int:
-    """How many images of this size are worked on at a time."""
-    return max(1, min(most, _BLOCK_VALUES // max(1, math.prod(pixels.shape[1:]))))
-
-
-def some(pixels: NDArray[np.uint8], most: int = _MOST_IMAGES) -> Iterator[NDArray[np.uint8]]:
+def some(pixels: NDArray[np.uint8], most: int = 1024) -> Iterator[NDArray[np.uint8]]:
     """The images in blocks, so that memory is bounded by a block and not by the dataset."""
-    count = images_per_block(pixels, most)
+    count = images_per_block(pixels.shape[1:], most)
     for start in range(0, len(pixels), count):
         yield pixels[start : start + count]
 

@@ -18,11 +18,11 @@ from privaudit.attacks.nearest_copy.views import (
     View,
     affine,
     as_floats,
-    images_per_block,
     seen,
     some,
     through,
 )
+from privaudit.images import images_per_block
 
 _COARSE_SIDE = 12
 _ROWS_PER_PRODUCT = 2048
@@ -126,7 +126,7 @@ def closeness(
     best, whitened = torch.full((count,), -1.0), torch.full((count,), -1.0)
     best_view, best_row, whitened_row = (torch.zeros(count, dtype=torch.int64) for _ in range(3))
     for number, pixels in enumerate(some(pile)):
-        suspects, start = as_floats(pixels), number * images_per_block(pile)
+        suspects, start = as_floats(pixels), number * images_per_block(pile.shape[1:])
         planes = spectrum.planes(suspects)
         pairs = [best_products(small(planes, view), released) for view in searched]
         coarse, found = (torch.stack(parts, 1) for parts in zip(*pairs, strict=True))
@@ -142,7 +142,7 @@ def closeness(
             best[improved], best_view[improved], best_row[improved] = value[better], column, matched[better]
     top = best.topk(max(1, round((0.5 if fine else _REFINED_SHARE) * count))).indices
     turning, all_maps = any(view.black for view in searched), []
-    for part in torch.split(top, images_per_block(pile)):
+    for part in torch.split(top, images_per_block(pile.shape[1:])):
         found_with = [searched[int(column)] for column in best_view[part]]
         suspects, rows = as_floats(pile[part.numpy()]), best_row[part]
         best[part], maps = _refine(suspects, _rows_of(release, rows), found_with, best[part], turning)
