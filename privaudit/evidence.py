@@ -35,7 +35,7 @@ from privaudit.record import (
 )
 from privaudit.store import atomic_file
 from privaudit.utility.record import UtilityRecord
-from privaudit.validation import bounded, text_of
+from privaudit.validation import bounded, json_of
 
 _MOST_BYTES, _MOST_VALUES = 2**27, 5_000_000
 _FILE_NAME = r"^[^/\\\x00]{1,200}$"
@@ -192,7 +192,7 @@ def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 def load(folder: Path) -> AuditEvidence:
     """Read the evidence of a finished run. Raises InputError where there is none, or it is damaged."""
     try:
-        values = json.loads(text_of(folder / FACTS, _MOST_BYTES))
+        values = json_of(folder / FACTS, _MOST_BYTES, _MOST_VALUES)
         bounded(values, _MOST_VALUES)
         facts = AuditFacts.model_validate(values)
     except FileNotFoundError:
@@ -200,7 +200,13 @@ def load(folder: Path) -> AuditEvidence:
             "This is no finished run: its private/evidence folder is missing. Give the folder that an audit wrote "
             "with --out; sharing the share/ half alone is not enough to judge again."
         ) from None
-    except (ValidationError, OSError, ValueError, RecursionError) as error:
+    except ValidationError as error:
+        wrong = error.error_count()  # the error's own text would list all of them
+        raise InputError(
+            f"The evidence of this run cannot be read ({wrong:,} of its values are wrong or missing). Start its audit "
+            "again."
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"The evidence of this run cannot be read ({str(error).splitlines()[0]}). Start its audit again."
         ) from None

@@ -21,10 +21,10 @@ from privaudit.manifest import commit, processor, versions
 from privaudit.policy import Policy
 from privaudit.record import AuditRecord
 from privaudit.store import array_digest
-from privaudit.validation import bounded, text_of, validated
+from privaudit.validation import bounded, json_of, validated
 
 _MOST_BYTES = 2**27
-_MOST_VALUES = 100_000
+_MOST_VALUES, _MOST_IN_ALL = 100_000, 5_000_000
 _ANYTHING = ("plan", "surroundings", "results")
 """Keys of a manifest whose values may be any."""
 _OF_THE_DAY = ("seconds", "judged_on", "manifest", "earlier_audits_of_these_members")
@@ -75,7 +75,7 @@ def read_manifest(path: Path) -> RunManifest:
     if path.is_dir():
         path = path / "private" / "manifest.json" if (path / "private").is_dir() else path / "manifest.json"
     try:
-        values = json.loads(text_of(path, _MOST_BYTES))
+        values = json_of(path, _MOST_BYTES, _MOST_IN_ALL)
         if isinstance(values, dict):
             bounded({key: value for key, value in values.items() if key not in _ANYTHING}, _MOST_VALUES)
     except FileNotFoundError:

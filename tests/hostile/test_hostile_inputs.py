@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -51,8 +53,22 @@ def _parameter(case: Case) -> Any:
 
 @pytest.mark.parametrize("case", [_parameter(case) for case in CASES])
 def test_it_is_refused_or_converted(case: Case, tmp_path: Path) -> None:
+    """PRIVAUDIT_HOSTILE_MESSAGES: a file to which what is said is added (run in one process)."""
     result = judged(case, tmp_path / "case")
+    if listing := os.environ.get("PRIVAUDIT_HOSTILE_MESSAGES"):
+        said = " ".join(result.message.replace(str(tmp_path / "case"), "").split())
+        said = re.sub(re.escape(str(tmp_path.parent)) + r"/[^/' ]*", "", said)  # cut names of long paths
+        with Path(listing).open("a", encoding="utf-8") as file:
+            file.write(f"{case.kind}: {case.name}: {result.outcome}{': ' + said if said else ''}\n")
     assert result.outcome == case.outcome, f"{result.outcome} in {result.seconds:.1f} s: {result.message}"
+
+
+def test_the_list_of_messages_is_that_of_the_corpus() -> None:
+    """`PRIVAUDIT_HOSTILE_MESSAGES=tests/hostile/messages.txt pytest tests/hostile/test_hostile_inputs.py` makes it."""
+    lines = (Path(__file__).parent / "messages.txt").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == len(CASES)
+    for line, case in zip(lines, CASES, strict=True):
+        assert line.startswith(f"{case.kind}: {case.name}: {case.outcome}")
 
 
 def _holds(found: Any) -> bool:
