@@ -1,7 +1,7 @@
 """An audit of more pixels than memory: does it end, with what the system allows it, and what does it use?
 
 16,000 members, 10,000 controls and 2,000 released images of 224 x 224 pixels in colour (CIFAR-10, enlarged): 3.9 GiB of
-pixels. `privaudit run` with the two required attacks, `quick`, one worker and 1,000 suspects of each side, in a control
+pixels. `privaudit run` with two attacks, `quick`, one worker, 400 suspects of each side and the policy `demo`, in a control
 group that allows all its processes and their files together 2.5 GiB. Linux with control groups of version 1, as root.
 
     python -m benchmarks.beyond_memory --folder FOLDER      some 10 GiB on a disk
@@ -33,7 +33,8 @@ candidates: [{name: candidate, release: release}]
 attacks: {nearest-copy: {}, density-ratio: {}}
 effort: quick
 skip: [utility, similarity]
-max_suspects: 1000
+policy: demo
+max_suspects: 400
 """
 GROUP = Path("/sys/fs/cgroup/memory/privaudit-benchmark")
 
@@ -48,7 +49,7 @@ def prepare(folder: Path) -> None:
             path = folder / name / f"{number // SHARD:03}.npz"
             rows = order[start + number : start + min(number + SHARD, count)]
             if not path.exists():
-                images = [Image.fromarray(data.images.pixels[row]).resize((SIDE, SIDE)) for row in rows]
+                images = [np.asarray(Image.fromarray(data.images.pixels[row]).resize((SIDE, SIDE))) for row in rows]
                 labels = data.images.labels[rows]
                 np.savez(path, images=np.stack(images), labels=labels, class_names=np.array(data.class_names))
         start += count

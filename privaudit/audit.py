@@ -301,7 +301,9 @@ def _step(
 
 
 def _link(images: Images, store: Store, workers: int) -> tuple[NDArray[np.int64], float]:
-    stored, version = {"images": put_images(store, images)}, {"version": duplicates.VERSION}
+    version = {"version": duplicates.VERSION}
+    blocks = duplicates.blocks_of(images)
+    stored = {str(place): {"pixels": store.put_array(block)} for place, block in enumerate(blocks)}
     at_once = workers if len(images) > duplicates.BLOCK else 0  # a few images are done before processes have started
     found = _step(store, "looking for near-duplicates", LINK, version, stored, at_once)
     return np.asarray(found["pairs"]), float(found["threshold"])

@@ -17,7 +17,7 @@ from privaudit.artifacts import read_release, with_analogue
 from privaudit.attack import Context, EngineBound, Seen
 from privaudit.calls import surroundings
 from privaudit.closeness import closeness
-from privaudit.duplicates import linked
+from privaudit.duplicates import linked_among
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.plugins import make_attack, make_synthesizer
@@ -57,8 +57,8 @@ def context(
 
 
 def link(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
-    """Near-duplicate pairs of the pooled images: inputs {'images'} to 'pairs' and 'threshold'."""
-    pairs, threshold = linked(Images.from_arrays(inputs["images"]))
+    """Near-duplicate pairs of the pooled images: inputs are their blocks by number, to 'pairs' and 'threshold'."""
+    pairs, threshold = linked_among([inputs[name]["pixels"] for name in sorted(inputs, key=int)])
     return {"pairs": pairs, "threshold": np.asarray(threshold)}
 
 

@@ -48,24 +48,29 @@ def _features(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(torch.cat(parts).numpy()) if parts else np.zeros((0, 1), dtype=np.float32)
 
 
-def near_pairs(images: Images, threshold: float) -> tuple[Pairs, NDArray[np.float64]]:
+def blocks_of(images: Images) -> list[NDArray[np.uint8]]:
+    """The pixels in the blocks that are compared with each other."""
+    size = max(BLOCK, -(-len(images) // _MOST_BLOCKS))
+    return [images.pixels[start : start + size] for start in range(0, len(images), size)]
+
+
+def near_pairs(blocks: Sequence[NDArray[np.uint8]], threshold: float) -> tuple[Pairs, NDArray[np.float64]]:
     """All pairs (i, j), i < j, whose pixels correlate at least this much: int64 [P, 2] in order, and the correlations.
 
-    Many images are compared in blocks, each a task of its own; memory is bounded by two blocks.
+    blocks: see `blocks_of`; rows are counted through them. Each pair of blocks is a task of its own, which holds these
+    two alone.
     """
-    size = max(BLOCK, -(-len(images) // _MOST_BLOCKS))
-    starts = range(0, len(images), size)
+    starts = np.cumsum([0, *map(len, blocks)]).tolist()
     calls = [
         Call(
-            f"near-duplicates, blocks {top // size + 1} and {left // size + 1} of {len(starts)}",
+            f"near-duplicates, blocks {one + 1} and {other + 1} of {len(blocks)}",
             "privaudit.duplicates:pairs_task",
-            {"threshold": threshold, "rows": [top, top + size], "columns": [left, left + size]},
-            {"images": {"pixels": images.pixels}},
+            {"threshold": threshold, "rows": starts[one], "columns": starts[other]},
+            {"rows": {"pixels": blocks[one]}, "columns": {"pixels": blocks[other]}},
             {"version": VERSION},
         )
-        for top in starts
-        for left in starts
-        if top <= left
+        for one in range(len(blocks))
+        for other in range(one, len(blocks))
     ]
     found = [pairs_task(call.arguments, call.inputs) for call in calls] if len(calls) < 2 else compute(*calls)
     if not found:
@@ -76,13 +81,12 @@ def near_pairs(images: Images, threshold: float) -> tuple[Pairs, NDArray[np.floa
 
 
 def pairs_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
-    """The pairs of one block of rows with one of columns: inputs {'images'} to 'pairs' and 'value'."""
+    """The pairs of one block of rows with one of columns: inputs {'rows', 'columns'} to 'pairs' and 'value'."""
     import torch
 
-    pixels = inputs["images"]["pixels"]
-    top, left = (slice(*arguments[name]) for name in ("rows", "columns"))
-    rows = torch.from_numpy(_features(pixels[top]))
-    columns = rows if top == left else torch.from_numpy(_features(pixels[left]))
+    first = [arguments[name] for name in ("rows", "columns")]
+    rows = torch.from_numpy(_features(inputs["rows"]["pixels"]))
+    columns = rows if first[0] == first[1] else torch.from_numpy(_features(inputs["columns"]["pixels"]))
     quick_rows, quick_columns = rows.bfloat16(), columns.bfloat16()
     found, values = [torch.zeros(0, 2, dtype=torch.int64)], [torch.zeros(0)]
     for down in range(0, len(rows), _ROWS):
@@ -90,12 +94,12 @@ def pairs_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Ar
             # bfloat16 finds the candidates; its error is far below the margin.
             products = quick_rows[down : down + _ROWS] @ quick_columns[across : across + _ROWS].T
             likely = torch.nonzero(products >= arguments["threshold"] - 0.02) + torch.tensor([down, across])
-            likely = likely[likely[:, 0] + top.start < likely[:, 1] + left.start]
+            likely = likely[likely[:, 0] + first[0] < likely[:, 1] + first[1]]
             for part in torch.split(likely, _PAIRS):
                 value = (rows[part[:, 0]] * columns[part[:, 1]]).sum(1)
                 found.append(part[value >= arguments["threshold"]])
                 values.append(value[value >= arguments["threshold"]])
-    pairs = torch.cat(found) + torch.tensor([top.start, left.start])
+    pairs = torch.cat(found) + torch.tensor(first)
     return {"pairs": pairs.numpy(), "value": torch.cat(values).numpy().astype(np.float64)}
 
 
@@ -113,11 +117,17 @@ def linked(images: Images) -> tuple[Pairs, float]:
 
     At most a cluster of two is always accepted. Returns the pairs and the threshold.
     """
-    pairs, value = near_pairs(images, THRESHOLDS[0])
-    allowed = max(2, int(LARGEST_CLUSTER * len(images)))
+    return linked_among(blocks_of(images))
+
+
+def linked_among(blocks: Sequence[NDArray[np.uint8]]) -> tuple[Pairs, float]:
+    """The same of images in blocks."""
+    pairs, value = near_pairs(blocks, THRESHOLDS[0])
+    count = sum(map(len, blocks))
+    allowed = max(2, int(LARGEST_CLUSTER * count))
     for threshold in THRESHOLDS:
         kept = pairs[value >= threshold]
-        if len(kept) == 0 or np.bincount(clusters(len(images), kept)).max() <= allowed:
+        if len(kept) == 0 or np.bincount(clusters(count, kept)).max() <= allowed:
             return kept, threshold
     return pairs[value >= _EQUAL], 1.0
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-_IMAGES_PER_BLOCK = 1024
+from privaudit.images import images_per_block
 
 
 def rounded(values: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -47,7 +47,8 @@ def _in_blocks(
     pixels: NDArray[np.uint8], change: Callable[[NDArray[np.uint8]], NDArray[np.floating]]
 ) -> NDArray[np.uint8]:
     found = np.empty_like(pixels)
-    for start in range(0, len(pixels), _IMAGES_PER_BLOCK):
-        part = slice(start, start + _IMAGES_PER_BLOCK)
+    step = images_per_block(pixels.shape[1:])
+    for start in range(0, len(pixels), step):
+        part = slice(start, start + step)
         found[part] = rounded(change(pixels[part]))
     return found

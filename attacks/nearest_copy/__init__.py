@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from privaudit import large_arrays
 from privaudit.attack import Context, Evidence, ReleaseAttack, Seen
 from privaudit.attacks.nearest_copy import blocks, sources, whole_image
 from privaudit.attacks.nearest_copy.change import changed_as_a_whole
@@ -61,7 +62,7 @@ class NearestCopy(ReleaseAttack):
         """Score: the largest surprise over all measures."""
         release = seen.images.pixels
         reference = own.reference.pixels if own.reference is not None and len(own.reference) else None
-        pile = suspects.pixels if reference is None else np.concatenate([suspects.pixels, reference])
+        pile = suspects.pixels if reference is None else large_arrays.joined([suspects.pixels, reference])
         thorough = own.effort == "thorough"
         upright = whole_image.closeness(pile, release, reference, upright_views(thorough), thorough)
         turned = whole_image.closeness(pile, release, reference, turned_views(own.effort), thorough)

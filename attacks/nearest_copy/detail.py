@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from privaudit.attacks.nearest_copy import spectrum
-from privaudit.attacks.nearest_copy.views import View, as_floats, seen, some
+from privaudit.attacks.nearest_copy.views import View, all_of, as_floats, seen, some
 from privaudit.attacks.nearest_copy.whole_image import Aligned, Measure, best_products
 from privaudit.images import images_per_block
 
@@ -29,8 +29,7 @@ def detail(
     attacker's images, which are also the last ones of the pile, and are not compared with themselves; None: the ten
     best after the first in the release serve instead.
     """
-    held = release if own is None else np.concatenate([release, own])
-    spectrum_ = spectrum.fitted(held, spectrum.SEARCH_SIDE)
+    spectrum_ = spectrum.fitted(all_of(release, own), spectrum.SEARCH_SIDE)
     released = spectrum_.of(release, View())
     others = released if own is None else spectrum_.of(own, View())
     count = min(_NEIGHBOURS, len(others) - 1)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from privaudit.attacks.nearest_copy import spectrum
-from privaudit.attacks.nearest_copy.views import View, some
+from privaudit.attacks.nearest_copy.views import View, all_of, some
 from privaudit.attacks.nearest_copy.whole_image import Measure, best_products
 
 Pixels = NDArray[np.uint8]
@@ -23,9 +23,8 @@ def magnitudes(pixels: Pixels) -> Pixels:
 
 def magnitude(pile: Pixels, release: Pixels, own: Pixels | None) -> Measure:
     """Best correlation of large whitened thumbnails of the magnitudes, upright and mirrored."""
-    held = release if own is None else np.concatenate([release, own])
-    spectrum_ = spectrum.fitted(magnitudes(held), spectrum.SEARCH_SIDE)
-    released = spectrum_.of(magnitudes(release), View())
+    spectrum_ = spectrum.fitted(map(magnitudes, all_of(release, own)), spectrum.SEARCH_SIDE)
+    released = torch.cat([spectrum_.of(magnitudes(part), View()) for part in some(release)])
     values, rows = [], []
     for part in some(pile):
         mine = magnitudes(part)

@@ -8,7 +8,7 @@ of its fine structure, which is more than any stranger shares.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -122,18 +122,17 @@ class Spectrum:
         return torch.cat([self(planes(as_floats(part)), view) for part in some(pixels)])
 
 
-def fitted(held: NDArray[np.uint8], side: int) -> Spectrum:
-    """Factors from the spread over images that the attacker holds, uint8 [N, H, W, C]."""
-    size = search_size((held.shape[1], held.shape[2]))
-    sums = squares = torch.zeros(0)
-    for part in some(held):
+def fitted(held: Iterable[NDArray[np.uint8]], side: int) -> Spectrum:
+    """Factors from the spread over images that the attacker holds, in blocks uint8 [N, H, W, C] of one size."""
+    sums, squares, count, size = torch.zeros(1), torch.zeros(1), 0, (1, 1)
+    for part in held:
+        size = search_size((part.shape[1], part.shape[2]))
         found = planes(as_floats(part))
         rows = torch.cat(
             [plane @ projection(View(), size, _COLOUR_SIDE if number else side) for number, plane in enumerate(found)],
             1,
         ).double()
-        sums = rows.sum(0) if len(sums) == 0 else sums + rows.sum(0)
-        squares = (rows**2).sum(0) if len(squares) == 0 else squares + (rows**2).sum(0)
-    variance = squares / len(held) - (sums / len(held)) ** 2
+        sums, squares, count = sums + rows.sum(0), squares + (rows**2).sum(0), count + len(part)
+    variance = squares / count - (sums / count) ** 2
     shrunk = prod(min(side, length) / length for length in size)
     return Spectrum(size, side, (variance + _NOISE**2 * shrunk).rsqrt().float())

@@ -75,6 +75,13 @@ def some(pixels: NDArray[np.uint8], most: int = 1024) -> Iterator[NDArray[np.uin
         yield pixels[start : start + count]
 
 
+def all_of(*held: NDArray[np.uint8] | None) -> Iterator[NDArray[np.uint8]]:
+    """Several arrays of images in blocks; without those that are None."""
+    for pixels in held:
+        if pixels is not None:
+            yield from some(pixels)
+
+
 def as_floats(pixels: NDArray[np.uint8]) -> torch.Tensor:
     """Float32 NCHW in [0, 1]."""
     return torch.from_numpy(np.array(pixels.transpose(0, 3, 1, 2), order="C")).float().div_(255)

@@ -17,6 +17,7 @@ from privaudit.attacks.nearest_copy import spectrum
 from privaudit.attacks.nearest_copy.views import (
     View,
     affine,
+    all_of,
     as_floats,
     seen,
     some,
@@ -121,7 +122,7 @@ def closeness(
     fine: more pairs are compared by their pixels, and aligned.
     """
     count, candidates = len(pile), 6 if fine else 2
-    small = spectrum.fitted(release if own is None else np.concatenate([release, own]), _COARSE_SIDE)
+    small = spectrum.fitted(all_of(release, own), _COARSE_SIDE)
     released = small.of(release, View())
     best, whitened = torch.full((count,), -1.0), torch.full((count,), -1.0)
     best_view, best_row, whitened_row = (torch.zeros(count, dtype=torch.int64) for _ in range(3))
