@@ -1,8 +1,9 @@
 """An audit of more pixels than memory: does it end, with what the system allows it, and what does it use?
 
 16,000 members, 10,000 controls and 2,000 released images of 224 x 224 pixels in colour (CIFAR-10, enlarged): 3.9 GiB of
-pixels. `privaudit run` with two attacks, `quick`, one worker, 400 suspects of each side and the policy `demo`, in a control
-group that allows all its processes and their files together 2.5 GiB. Linux with control groups of version 1, as root.
+pixels. `privaudit run` with two attacks, `quick`, one worker, 400 suspects of each side and the policy `demo`, in a
+control group that allows all its processes and their files together 2.5 GiB. Linux with control groups of version 1, as
+root.
 
     python -m benchmarks.beyond_memory --folder FOLDER      some 10 GiB on a disk
 """
