@@ -4,8 +4,9 @@ CIFAR-10 and MNIST: 1,000 members, 2,000 controls, 600 images of the attacker's 
 and 100 members of every kind of plant among them. Chest X-rays, by patient: 285, 285, 50, 60 persons, 57 of each kind.
 Every repeat deals the data anew and plants anew. A planting of a dose puts the scores of so many planted members in the
 place of their own in the clean run, and asks the verdict rule: `fail` or `inconclusive` counts as found. Five plantings
-per repeat. False alarms: the same rule on the clean run. Near-duplicates on two sides are left out, as in an audit, and
-released ones of suspects, too, for the release is to show nobody; so that parts are a little smaller than dealt.
+per repeat. False alarms: the same rule on the clean run. Near-duplicates on two sides, and the surplus of one,
+are left out as in an audit; released ones of suspects, too, for the release is to show nobody. So parts are a little
+smaller than dealt.
 
     python -m benchmarks.red_team                 all cells that are not in --cells yet, then the table
     python -m benchmarks.red_team --repeats 2 --data mnist --cells /tmp/cells --no-result
@@ -31,11 +32,12 @@ from benchmarks.red_team_rates import ATTACKS, BAR, PLANTINGS, summary
 from privaudit import seeds
 from privaudit.attack import Context, Effort, ReleaseAttack
 from privaudit.calls import Call, Surroundings, inside
-from privaudit.duplicates import linked, straddling
+from privaudit.duplicates import linked, straddling, surplus
 from privaudit.identical import identical_copies
 from privaudit.images import Dataset, Images, concatenate
 from privaudit.plants import KINDS, Planting, planted
 from privaudit.plugins import make_attack
+from privaudit.pools import units_of_side
 from privaudit.release import Release
 from privaudit.statistics.tally import Placements, placements
 from privaudit.statistics.units import unit_scores
@@ -78,15 +80,22 @@ def _digests(call: Call) -> list[str]:
 
 def _deal(name: str, seed: int) -> _Dealt:
     dealt = _dealt(name, seed)
-    sides = [dealt.members, dealt.controls]
-    pairs, _ = linked(concatenate([*(side.images for side in sides), dealt.release]))
+    sides, others = [dealt.members, dealt.controls], [dealt.reference, dealt.release]
+    pairs, _ = linked(concatenate([*(side.images for side in sides), *others]))
     first, suspects = len(sides[0]), sum(map(len, sides))
-    out = straddling([side.units for side in sides], pairs[pairs[:, 1] < suspects], first)
-    across = pairs[(pairs[:, 0] < suspects) & (pairs[:, 1] >= suspects)]
-    shown = np.setdiff1d(np.arange(len(dealt.release)), across[:, 1] - suspects)
-    kept = [np.flatnonzero(~part) for part in (out[:first], out[first:])]
-    members, controls = (side.take(rows) for side, rows in zip(sides, kept, strict=True))
-    return _Dealt(members, controls, dealt.reference, dealt.release.take(shown))
+    units = [units_of_side(side, data) for side, data in zip("mc", sides, strict=True)]
+    among = pairs[pairs[:, 1] < suspects]
+    out = straddling(units, among, first)
+    out |= surplus(units, among, first, out, seeds.generator(seed, "red team surplus", name))
+    members, controls = (
+        side.take(np.flatnonzero(~part)) for side, part in zip(sides, np.split(out, [first]), strict=True)
+    )
+    beside = np.zeros(sum(map(len, others)), dtype=np.bool_)
+    beside[pairs[(pairs[:, 0] < suspects) & (pairs[:, 1] >= suspects), 1] - suspects] = True
+    reference, release = (
+        data.take(np.flatnonzero(~part)) for data, part in zip(others, np.split(beside, [len(others[0])]), strict=True)
+    )
+    return _Dealt(members, controls, reference, release)
 
 
 def _dealt(name: str, seed: int) -> _Dealt:

@@ -22,7 +22,8 @@ IN_MEMORY = 2**28
 """Bytes up to which an array is an ordinary one."""
 
 _CHUNK = 2**26
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_KNOWN = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+"""What file systems answer that cannot reserve blocks."""
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -30,9 +31,17 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size <= IN_MEMORY:
         return np.empty(shape, dtype)
-    with tempfile.TemporaryFile(prefix="privaudit-") as file:
-        _reserve(file, size)
-        return np.asarray(np.memmap(file, dtype=dtype, mode="r+", shape=shape))
+    try:
+        with tempfile.TemporaryFile(prefix="privaudit-") as file:
+            _reserve(file, size)
+            return np.asarray(np.memmap(file, dtype=dtype, mode="r+", shape=shape))
+    except OSError as error:
+        folder = f" in '{tempfile.tempdir}'" if tempfile.tempdir else ""
+        raise InputError(
+            f"Images of {size / 2**30:.1f} GiB do not fit in memory, and no temporary file could be made for "
+            f"them{folder} ({error.strerror or error}). Free some space, let the environment variable TMPDIR name a "
+            "folder on a larger disk, or give --size, to which all images are resized."
+        ) from error
 
 
 def taken(array: NDArray[Any], rows: NDArray[Any] | slice) -> NDArray[Any]:
@@ -62,22 +71,17 @@ def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 def _row_bytes(array: NDArray[Any]) -> int:
-    return math.prod(array.shape[1:]) * array.dtype.itemsize
+    return max(1, math.prod(array.shape[1:]) * array.dtype.itemsize)
 
 
 def _reserve(file: IO[bytes], size: int) -> None:
     """Give the file its size, with blocks on the disk: a disk that fills up under a mapped file kills the process."""
-    try:
-        if hasattr(os, "posix_fallocate"):
+    if hasattr(os, "posix_fallocate"):
+        try:
             os.posix_fallocate(file.fileno(), 0, size)
-        elif shutil.disk_usage(tempfile.gettempdir()).free < size:
-            raise OSError(errno.ENOSPC, "no space left")
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        folder = tempfile.gettempdir()
-        raise InputError(
-            f"Images of {size / 2**30:.1f} GiB do not fit in memory, and the temporary folder '{folder}' has only "
-            f"{shutil.disk_usage(folder).free / 2**30:.1f} GiB free. Free some space, let the environment variable "
-            "TMPDIR name a folder on a larger disk, or give --size, to which all images are resized."
-        ) from error
+            return
+        except OSError as error:
+            if error.errno not in _NOT_KNOWN:
+                raise
+    if shutil.disk_usage(tempfile.gettempdir()).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -146,10 +146,7 @@ def make_pools(
     pairs, threshold = np.zeros((0, 2), dtype=np.int64), None
     if not random_split or published.any():
         pairs, threshold = link(concatenate([data.images for _, data in everything]))
-    all_units = [
-        np.char.add(f"{name} ", data.units) if data.groups is None else _prefixed(name, data)
-        for name, data in everything
-    ]
+    all_units = [units_of_side(name, data) for name, data in everything]
     n_suspects = len(members) + len(scored) + len(fresh_part)
     crossing = pairs[:0] if random_split else pairs
     known = straddling(all_units, crossing, n_suspects)[n_suspects:]
@@ -191,6 +188,7 @@ def _beside(units: list[NDArray[np.str_]], pairs: Pairs, published: NDArray[np.b
     return np.isin(pooled, np.concatenate([pooled[published], pooled[touching.ravel()]]))
 
 
-def _prefixed(name: str, data: Dataset) -> NDArray[np.str_]:
+def units_of_side(name: str, data: Dataset) -> NDArray[np.str_]:
     """Units that agree between datasets exactly where the group is the same."""
-    return np.where(np.char.startswith(data.units, "group "), data.units, np.char.add(f"{name} ", data.units))
+    named = np.char.add(f"{name} ", data.units)
+    return named if data.groups is None else np.where(np.char.startswith(data.units, "group "), data.units, named)

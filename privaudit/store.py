@@ -5,8 +5,8 @@
     <root>/unfinished/<key>        checkpoints of a task that is not finished; the task sees to it that they are whole
 
 Everything is written to a temporary file and renamed, so that a killed run leaves whole entries or none; every array
-is checked against its name when a process reads it first or its file was changed, and every entry against a hash within
-it, so that a damaged one is computed again.
+is checked against its name when a process reads it first or its file was written again, and every entry against a hash
+within it, so that a damaged one is computed again.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Entry:
     facts: Mapping[str, Any]
 
 
-_Mark = tuple[int, int, int, int]
+_Mark = tuple[int, int, int, int, int]
 
 _checked: dict[Path, _Mark] = {}
 """Files that this process found whole, and what tells when they change: a large array is hashed once per process."""
@@ -122,7 +122,7 @@ def _mark(path: Path) -> _Mark | None:
     status = path.stat()
     if time.time() - max(status.st_mtime, status.st_ctime) < _SETTLED_SECONDS:
         return None
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 class Store:

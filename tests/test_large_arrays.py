@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
+import struct
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from numpy.typing import NDArray
 
 from privaudit import large_arrays
 from privaudit.data.loading import load
+from privaudit.data.npy import open_npz
 from privaudit.errors import InputError
 from privaudit.images import Images, concatenate
 from privaudit.store import Store
@@ -103,6 +107,69 @@ def test_too_little_room_is_told_before_anything_is_written(tiny_memory: Path, m
 
 def test_room_is_really_reserved(tiny_memory: Path) -> None:
     """A file of more than the disk holds is refused by the system itself."""
-    with pytest.raises(InputError, match="GiB free"):
+    with pytest.raises(InputError, match="no temporary file could be made"):
         large_arrays.empty((2**45,), np.uint8)
     assert list(tiny_memory.iterdir()) == []
+
+
+@pytest.mark.usefixtures("tiny_memory")
+@pytest.mark.parametrize("answer", [errno.EOPNOTSUPP, errno.EINVAL])
+def test_where_blocks_cannot_be_reserved_the_free_space_is_asked_for(
+    answer: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object) -> None:
+        raise OSError(answer, "not here")
+
+    monkeypatch.setattr(os, "posix_fallocate", unknown)
+    assert large_arrays.empty((50, 7), np.float32).shape == (50, 7)
+    with pytest.raises(InputError, match="No space left"):
+        large_arrays.empty((2**45,), np.uint8)
+
+
+@pytest.mark.usefixtures("tiny_memory")
+def test_a_missing_temporary_folder_is_no_damaged_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    some = images(40)
+    np.savez(tmp_path / "one.npz", images=some.pixels, labels=some.labels)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match=r"nowhere.*TMPDIR"):
+        load(tmp_path / "one.npz")
+
+
+@pytest.mark.usefixtures("tiny_memory")
+def test_images_in_the_order_of_fortran_and_images_without_pixels(tmp_path: Path) -> None:
+    some = images(40)
+    np.savez(tmp_path / "one.npz", images=np.asfortranarray(some.pixels), labels=some.labels)
+    found = load(tmp_path / "one.npz").images
+    np.testing.assert_array_equal(found.pixels, some.pixels)
+    assert is_mapped(found.pixels)
+    assert found.pixels.flags.c_contiguous
+    nothing = np.zeros((3, 0, 5, 1), np.uint8)
+    assert large_arrays.joined([nothing, nothing]).shape == (6, 0, 5, 1)
+
+
+def test_a_zip_that_claims_more_than_its_file_holds_reserves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A central directory of some hundred bytes may say 30 GiB, both stored and unpacked."""
+    path, declared = tmp_path / "bomb.npz", 30 * 2**30
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (declared,)})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images.npy", header.getvalue() + bytes(100))
+        told, start = archive.getinfo("images.npy"), archive.start_dir
+    size, name = declared + len(header.getvalue()), b"images.npy"
+    further = struct.pack("<HHQQ", 1, 16, size, size)
+    entry = struct.pack("<4s6H", b"PK\1\2", 45, 45, 0, 0, 0, 33) + struct.pack("<3L", told.CRC, 2**32 - 1, 2**32 - 1)
+    entry += struct.pack("<5H2L", len(name), len(further), 0, 0, 0, 0, 0) + name + further
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(entry), start, 0)
+    path.write_bytes(path.read_bytes()[:start] + entry + end)
+    asked: list[object] = []
+
+    def noted(shape: tuple[int, ...], dtype: object) -> NDArray[Any]:
+        asked.append(shape)
+        return np.empty(1, np.uint8)
+
+    monkeypatch.setattr(large_arrays, "empty", noted)
+    with pytest.raises(InputError, match="zip bomb"), open_npz(path, path.name) as file:
+        file.read("images")
+    assert asked == []

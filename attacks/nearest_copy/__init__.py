@@ -13,7 +13,6 @@ from pydantic import Field
 from privaudit import large_arrays
 from privaudit.attack import Context, Evidence, ReleaseAttack, Seen
 from privaudit.attacks.nearest_copy import blocks, sources, whole_image
-from privaudit.attacks.nearest_copy.change import changed_as_a_whole
 from privaudit.attacks.nearest_copy.detail import detail
 from privaudit.attacks.nearest_copy.filters import filtered
 from privaudit.attacks.nearest_copy.histograms import histograms
@@ -29,6 +28,11 @@ _Finder = Callable[[NDArray[np.uint8]], NDArray[np.int64]]
 _WHOLE_SLOPES = (0.1, 0.1, 0.1, 0.02, 0.1, 0.02, 0.1, 0.1)
 """Smallest mean excesses of the measures of whole images, see `surprise`."""
 
+_DOUBT = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 2.0)
+"""Taken off the surprises of these measures: in light and shade and in pixel values strangers come close, too, and the
+largest of more surprises is larger for everybody.
+"""
+
 _LOOKED_UP = 256
 """The surest suspects whose blocks are traced to a released image; for the others it would cost too much."""
 
@@ -40,11 +44,10 @@ class NearestCopy(ReleaseAttack):
     suspect he takes several measures of closeness: the best correlation with any released image over crops, shifts,
     mirror images and turns, of pixels and of whitened thumbnails, blind to brightness and contrast; the distance to it
     after the blur, or in the coarse pixels, that all released images seem to have; the same correlation of how far
-    pixels are from mid-grey, which flipped signs leave alone; where the release as a whole is unlike his own images,
-    its coarsest light and shade and its pixel values, wherever they stand; and the share of the suspect found in
-    blocks of each size, exactly and nearly. He turns each measure into a surprise by its law among
-    his own images and believes the largest one. Without images of his own he takes the pile of suspects for that law,
-    which costs power when many are leaked.
+    pixels are from mid-grey, which flipped signs leave alone; the coarsest light and shade, and pixel values wherever
+    they stand, which are believed less; and the share of the suspect found in blocks of each size, exactly and nearly.
+    He turns each measure into a surprise by its law among his own images and believes the largest one. Without images
+    of his own he takes the pile of suspects for that law, which costs power when many are leaked.
     """
 
     name: ClassVar[str] = "nearest-copy"
@@ -67,14 +70,12 @@ class NearestCopy(ReleaseAttack):
         upright = whole_image.closeness(pile, release, reference, upright_views(thorough), thorough)
         turned = whole_image.closeness(pile, release, reference, turned_views(own.effort), thorough)
         in_detail = detail(pile, release, reference, (upright.aligned, turned.aligned))
-        changed = changed_as_a_whole(release, pile if reference is None else reference, own.generator)
-        nothing = whole_image.Measure(np.zeros(len(pile)), np.zeros(len(pile), dtype=np.int64))
         whole = [
             *(upright.thumbnails, upright.pixels, turned.thumbnails, in_detail),
             filtered(pile, release, reference),
             magnitude(pile, release, reference),
-            low_frequencies(pile, release, reference) if changed else nothing,
-            histograms(pile, release) if changed else nothing,
+            low_frequencies(pile, release, reference),
+            histograms(pile, release),
         ]
         measures = [(measure.values, slope) for measure, slope in zip(whole, _WHOLE_SLOPES, strict=True)]
         finders: list[_Finder] = []
@@ -94,6 +95,7 @@ class NearestCopy(ReleaseAttack):
             ],
             dtype=np.float64,
         )
+        surprises[: len(whole)] -= np.array(_DOUBT)[:, None]
         scores, winner = surprises.max(axis=0), surprises.argmax(axis=0)
         rows_behind = np.stack([measure.rows[:count] for measure in whole])
         nearest = np.where(winner < len(whole), rows_behind[np.minimum(winner, len(whole) - 1), np.arange(count)], -1)

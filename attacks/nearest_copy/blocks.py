@@ -149,7 +149,8 @@ def likeness(
         rows, contrast = standard_blocks(suspects, *place, block)
         best = torch.zeros(len(suspects))
         for other in anywhere if everywhere else [place]:
-            best = torch.maximum(best, _best(rows, standard_blocks(release, *other, block)[0]))
+            for part in some(release, _RELEASED_PER_PRODUCT):
+                best = torch.maximum(best, _best(rows, standard_blocks(part, *other, block)[0]))
         textured = (contrast > FLAT).float()
         total -= torch.log1p(-best.clamp(max=0.999)) * textured
         counted += textured
@@ -158,8 +159,5 @@ def likeness(
 
 def _best(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """Largest product of each row with any other row, at least 0."""
-    best = torch.zeros(len(rows))
-    for part in torch.split(torch.arange(len(rows)), _ROWS_PER_PRODUCT):
-        for piece in torch.split(others, _RELEASED_PER_PRODUCT):
-            best[part] = torch.maximum(best[part], (rows[part] @ piece.T).amax(1).float())
-    return best
+    parts = [(part @ others.T).amax(1).float() for part in torch.split(rows, _ROWS_PER_PRODUCT)]
+    return torch.cat(parts).clamp_min(0)

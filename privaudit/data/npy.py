@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import math
+import os
 import re
 import struct
 import warnings
@@ -107,7 +108,8 @@ def open_npz(path: Path, shown: str) -> Iterator[Npz]:
                 raise InputError(f"{shown} is encrypted. Save it again with numpy.savez.")
             with archive.open(info) as stream:
                 headers[key] = _header(stream, f"{shown}, key {printable(key)}")
-            _judge(headers[key], info.file_size, info.compress_size, f"{shown}, key {printable(key)}")
+            compressed = min(info.compress_size, path.stat().st_size)  # what a zip says of itself may be anything
+            _judge(headers[key], info.file_size, compressed, f"{shown}, key {printable(key)}")
         yield Npz(archive, headers, tuple(others))
 
 
@@ -115,9 +117,14 @@ def read_npy(path: Path, shown: str) -> NDArray[Any]:
     """The array of an `.npy` file, under the same rules."""
     with _readable(shown), path.open("rb") as stream:
         header = _header(stream, shown)
-        size = path.stat().st_size
-        _judge(header, size, size, shown)
+        status = path.stat()
+        _judge(header, status.st_size, _on_disk(status), shown)
         return _fill(stream, header)
+
+
+def _on_disk(status: os.stat_result) -> int:
+    """Bytes that a file takes: a sparse one is small, whatever its size."""
+    return min(status.st_size, getattr(status, "st_blocks", status.st_size) * 512)
 
 
 def printable(key: str) -> str:

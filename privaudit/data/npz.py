@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from privaudit import large_arrays
 from privaudit.data.folders import MAX_NAME
 from privaudit.data.npy import Npz, open_npz, printable
 from privaudit.data.places import check_inside
@@ -101,8 +102,8 @@ def _read_pixels(shards: Sequence[Shard], size: tuple[int, int], channels: int) 
 
 def _pixels(shard: Shard) -> NDArray[np.uint8]:
     with open_npz(shard.path, printable(shard.path.name)) as file:
-        pixels: NDArray[np.uint8] = np.ascontiguousarray(file.read("images")).reshape(shard.shape)
-    return pixels
+        pixels = file.read("images").reshape(shard.shape)
+    return pixels if pixels.flags.c_contiguous else large_arrays.taken(pixels, np.arange(len(pixels)))
 
 
 def _inspect(path: Path) -> Shard:

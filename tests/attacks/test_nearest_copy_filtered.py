@@ -14,7 +14,6 @@ from PIL import Image, ImageFilter
 from privaudit import seeds
 from privaudit.attack import Context
 from privaudit.attacks.nearest_copy import NearestCopy
-from privaudit.attacks.nearest_copy.change import changed_as_a_whole
 from privaudit.attacks.nearest_copy.filters import filtered, guessed
 from privaudit.attacks.nearest_copy.histograms import histograms
 from privaudit.attacks.nearest_copy.low_frequencies import low_frequencies
@@ -49,12 +48,16 @@ def auc(values: np.ndarray) -> float:
     return float((members[:, None] > controls).mean() + (members[:, None] == controls).mean() / 2)
 
 
-def found(parts: list[Images], release: Images) -> float:
+def scored(parts: list[Images], release: Images) -> np.ndarray:
     members, controls, own, _ = parts
     attack, context = NearestCopy(), Context(seeds.generator(0, "attack"), effort="quick", reference=own)
     evidence = attack.attack(attack.expose(Release(release), context), concatenate([members, controls]), context)
     assert evidence.scores is not None
-    return auc(evidence.scores)
+    return evidence.scores
+
+
+def found(parts: list[Images], release: Images) -> float:
+    return auc(scored(parts, release))
 
 
 def test_coarse_pixels_by_hand() -> None:
@@ -245,30 +248,14 @@ def test_without_images_of_his_own_the_pile_serves(parts: list[Images]) -> None:
     assert auc(filtered(pile, made("pixelise", members).pixels, None).values) > 0.99
 
 
-@pytest.mark.parametrize(
-    ("engine", "settings"),
-    [("blur", {"radius": 1.0}), ("pixelise", {"cell": 4}), ("instahide", {"mixed_images": 2})],
-)
-def test_a_change_of_the_whole_release_is_told(parts: list[Images], engine: str, settings: dict[str, Any]) -> None:
-    members, _, own, strangers = parts
-    for source in (members, strangers):
-        assert changed_as_a_whole(made(engine, source, **settings).pixels, own.pixels, np.random.default_rng(0))
-
-
-def test_negatives_and_shuffled_pixels_are_changes(parts: list[Images]) -> None:
-    strangers, own = parts[3].pixels, parts[2].pixels
-    flat = strangers.reshape(COUNT, -1)[:, np.random.default_rng(1).permutation(16 * 16)]
-    for changed in (255 - strangers, flat.reshape(strangers.shape)):
-        assert changed_as_a_whole(changed, own, np.random.default_rng(0))
-
-
-def test_neither_members_nor_strangers_nor_few_changed_images_are_a_change(parts: list[Images]) -> None:
-    """However the coins fall: twenty seeds each; a tenth of the images is changed in the third."""
-    members, _, own, strangers = (part.pixels for part in parts)
-    few = np.concatenate([strangers, blurred(members[:10], 1.0), coarse(members[10:15], 4), members[15:20, ::-1]])
-    for release in (members, strangers, few):
-        assert not any(changed_as_a_whole(release, own, np.random.default_rng(seed)) for seed in range(20))
-
-
-def test_one_image_is_no_evidence_that_nothing_was_changed(parts: list[Images]) -> None:
-    assert changed_as_a_whole(parts[0].pixels[:1], parts[2].pixels, np.random.default_rng(0))
+def test_a_fifth_of_a_release_that_was_shuffled_or_made_coarse_is_found(parts: list[Images]) -> None:
+    """Whatever the rest of the release looks like."""
+    members, _, _, strangers = parts
+    count, rng = COUNT // 5, np.random.default_rng(5)
+    leaked = members.pixels[:count]
+    order = np.stack([rng.permutation(16 * 16) for _ in range(count)])
+    shuffled = np.take_along_axis(leaked.reshape(count, -1), order, 1).reshape(leaked.shape)
+    for changed in (shuffled, coarse(leaked, 2), 255 - leaked):
+        release = concatenate([strangers, Images(np.ascontiguousarray(changed), members.labels[:count])])
+        scores = scored(parts, release)
+        assert (scores[:count] > np.quantile(scores[COUNT:], 0.99)).mean() > 0.5
