@@ -28,7 +28,7 @@ _Finder = Callable[[NDArray[np.uint8]], NDArray[np.int64]]
 _WHOLE_SLOPES = (0.1, 0.1, 0.1, 0.02, 0.1, 0.02, 0.1, 0.1)
 """Smallest mean excesses of the measures of whole images, see `surprise`."""
 
-_DOUBT = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 2.0)
+_DOUBT = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0)
 """Taken off the surprises of these measures: in light and shade and in pixel values strangers come close, too, and the
 largest of more surprises is larger for everybody.
 """
