@@ -293,7 +293,7 @@ def test_cosines_are_orthonormal_and_whitening_evens_the_spread() -> None:
         np.testing.assert_allclose(cosines(count) @ cosines(count).T, np.eye(count), atol=1e-6)
     coarse = np.random.default_rng(1).integers(0, 256, (400, 4, 4, 3)).repeat(4, axis=1).repeat(4, axis=2)
     images = np.clip(coarse + np.random.default_rng(2).normal(0, 40, coarse.shape), 0, 255).astype(np.uint8)
-    spectrum = fitted(images, 12)
+    spectrum = fitted([images], 12)
     plane = planes(as_floats(images))[0] @ projection(View(), (16, 16), 12)
     spread = (plane * spectrum.factors[: 12 * 12 - 1]).std(0)
     assert plane.std(0).max() / plane.std(0).min() > 5
