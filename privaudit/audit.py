@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from privaudit import duplicates
 from privaudit.arms import arms_of, class_counts
 from privaudit.artifacts import lacking, wanted
 from privaudit.attack import holds_release, informs, ranks
-from privaudit.cells import BASELINE, LINK
+from privaudit.cells import BASELINE
 from privaudit.errors import IncompleteError, InputError
 from privaudit.evidence import NO_FILES, AttackFacts, AuditEvidence, AuditFacts, ReleaseFacts, SiblingFacts
 from privaudit.execution import Failure, Task, run
@@ -289,38 +290,38 @@ def collect(plan_: Plan, policy: Policy, store: Store, announce: Announce = _qui
     )
 
 
-def _step(
-    store: Store, label: str, function: str, arguments: dict[str, Any], inputs: dict[str, Any], workers: int = 0
-) -> Arrays:
-    """A step before the attacks; taken from the store where it was done before."""
-    task = Task(label, function, arguments, inputs, result_facts("cpu"))
-    ((_, result),) = run([task], store, workers)
-    if isinstance(result, Failure):
-        raise IncompleteError(f"The audit stopped while {label}: {result.message.rstrip('.')}.")
-    return store.load(result.arrays)
+def _steps(store: Store, label: str, tasks: Sequence[Task], workers: int = 0) -> Iterator[Arrays]:
+    """What is done before the attacks; taken from the store where it was done before."""
+    for _, result in run(tasks, store, workers):
+        if isinstance(result, Failure):
+            raise IncompleteError(f"The audit stopped while {label}: {result.message.rstrip('.')}.")
+        yield store.load(result.arrays)
 
 
 def _link(images: Images, store: Store, workers: int) -> tuple[NDArray[np.int64], float]:
-    version = {"version": duplicates.VERSION}
+    """Near-duplicate pairs and their threshold. Each task holds two blocks of images, and nothing holds them all."""
     blocks = duplicates.blocks_of(images)
-    stored = {str(place): {"pixels": store.put_array(block)} for place, block in enumerate(blocks)}
-    at_once = workers if len(images) > duplicates.BLOCK else 0  # a few images are done before processes have started
-    found = _step(store, "looking for near-duplicates", LINK, version, stored, at_once)
-    return np.asarray(found["pairs"]), float(found["threshold"])
+    stored = [{"pixels": store.put_array(block)} for block in blocks]
+    asked = duplicates.block_pairs([len(block) for block in blocks], duplicates.THRESHOLDS[0])
+    label = "looking for near-duplicates"
+    facts = {**result_facts("cpu"), "version": duplicates.VERSION}
+    tasks = [
+        Task(label, duplicates.PAIRS_OF, arguments, {"rows": stored[one], "columns": stored[other]}, facts)
+        for (one, other), arguments in asked.items()
+    ]
+    at_once = workers if len(tasks) > 1 else 0  # a few images are done before processes have started
+    return duplicates.accepted(*duplicates.joined_pairs(_steps(store, label, tasks, at_once)), len(images))
 
 
 def _blind_baseline(ranked: Pools | Siblings, unit: Unit, seed: int, store: Store) -> BlindBaseline | None:
     """Whether the two sides of what is ranked, suspects or siblings, differ even without the release."""
     members, *controls = (ranked.images(part) for part in PARTS)
     parts = [np.char.add(f"{part} ", ranked.units(part)) for part in PARTS]
-    found = _step(
-        store,
-        "trying to tell members from controls without the release",
-        BASELINE,
-        {"members": len(members), "unit": unit, "seed": seed},
-        {
-            "images": put_images(store, concatenate([members, *controls])),
-            "units": {"units": store.put_array(np.concatenate(parts))},
-        },
-    )
+    label = "trying to tell members from controls without the release"
+    arguments = {"members": len(members), "unit": unit, "seed": seed}
+    inputs = {
+        "images": put_images(store, concatenate([members, *controls])),
+        "units": {"units": store.put_array(np.concatenate(parts))},
+    }
+    (found,) = _steps(store, label, [Task(label, BASELINE, arguments, inputs, result_facts("cpu"))])
     return BlindBaseline.model_validate_json(found["record"].tobytes()) if found else None

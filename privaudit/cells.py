@@ -17,7 +17,6 @@ from privaudit.artifacts import read_release, with_analogue
 from privaudit.attack import Context, EngineBound, Seen
 from privaudit.calls import surroundings
 from privaudit.closeness import closeness
-from privaudit.duplicates import linked_among
 from privaudit.errors import InputError
 from privaudit.images import Images
 from privaudit.plugins import make_attack, make_synthesizer
@@ -26,7 +25,6 @@ from privaudit.store import Arrays
 from privaudit.synthesizer import made
 from privaudit.validity import blind_baseline
 
-LINK = "privaudit.cells:link"
 BASELINE = "privaudit.cells:baseline"
 EXPOSE = "privaudit.cells:expose"
 ATTACK = "privaudit.cells:attack"
@@ -54,12 +52,6 @@ def context(
         weights=Path(arguments["weights"]) if "weights" in arguments else None,
         masks=masks,
     )
-
-
-def link(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
-    """Near-duplicate pairs of the pooled images: inputs are their blocks by number, to 'pairs' and 'threshold'."""
-    pairs, threshold = linked_among([inputs[name]["pixels"] for name in sorted(inputs, key=int)])
-    return {"pairs": pairs, "threshold": np.asarray(threshold)}
 
 
 def baseline(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:

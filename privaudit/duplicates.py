@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from privaudit.calls import Call, compute
 from privaudit.images import Images
 from privaudit.store import Arrays
 
@@ -33,6 +32,8 @@ _PAIRS = 2**16
 
 Pairs = NDArray[np.int64]
 
+PAIRS_OF = "privaudit.duplicates:pairs_of"
+
 
 def _features(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Mean-free unit rows of the pixels, at no more than 32 x 32; flat images become 0."""
@@ -54,33 +55,34 @@ def blocks_of(images: Images) -> list[NDArray[np.uint8]]:
     return [images.pixels[start : start + size] for start in range(0, len(images), size)]
 
 
-def near_pairs(blocks: Sequence[NDArray[np.uint8]], threshold: float) -> tuple[Pairs, NDArray[np.float64]]:
-    """All pairs (i, j), i < j, whose pixels correlate at least this much: int64 [P, 2] in order, and the correlations.
+def block_pairs(lengths: Sequence[int], threshold: float) -> dict[tuple[int, int], dict[str, Any]]:
+    """Every two blocks that are compared, by their numbers, with the arguments for `pairs_of`: a task each."""
+    starts = np.cumsum([0, *lengths]).tolist()
+    return {
+        (one, other): {"threshold": threshold, "rows": starts[one], "columns": starts[other]}
+        for one in range(len(lengths))
+        for other in range(one, len(lengths))
+    }
 
-    blocks: see `blocks_of`; rows are counted through them. Each pair of blocks is a task of its own, which holds these
-    two alone.
-    """
-    starts = np.cumsum([0, *map(len, blocks)]).tolist()
-    calls = [
-        Call(
-            f"near-duplicates, blocks {one + 1} and {other + 1} of {len(blocks)}",
-            "privaudit.duplicates:pairs_task",
-            {"threshold": threshold, "rows": starts[one], "columns": starts[other]},
-            {"rows": {"pixels": blocks[one]}, "columns": {"pixels": blocks[other]}},
-            {"version": VERSION},
-        )
-        for one in range(len(blocks))
-        for other in range(one, len(blocks))
-    ]
-    found = [pairs_task(call.arguments, call.inputs) for call in calls] if len(calls) < 2 else compute(*calls)
-    if not found:
-        return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
-    pairs, value = (np.concatenate([arrays[name] for arrays in found]) for name in ("pairs", "value"))
+
+def joined_pairs(found: Iterable[Arrays]) -> tuple[Pairs, NDArray[np.float64]]:
+    """What `pairs_of` found in all the blocks: int64 [P, 2] in order, and the correlations."""
+    parts = [{"pairs": np.zeros((0, 2), dtype=np.int64), "value": np.zeros(0)}, *found]
+    pairs, value = (np.concatenate([arrays[name] for arrays in parts]) for name in ("pairs", "value"))
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     return pairs[order], value[order]
 
 
-def pairs_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
+def near_pairs(images: Images, threshold: float) -> tuple[Pairs, NDArray[np.float64]]:
+    """All pairs (i, j), i < j, whose pixels correlate at least this much: int64 [P, 2] in order; the correlations."""
+    blocks = blocks_of(images)
+    return joined_pairs(
+        pairs_of(arguments, {"rows": {"pixels": blocks[one]}, "columns": {"pixels": blocks[other]}})
+        for (one, other), arguments in block_pairs([len(block) for block in blocks], threshold).items()
+    )
+
+
+def pairs_of(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """The pairs of one block of rows with one of columns: inputs {'rows', 'columns'} to 'pairs' and 'value'."""
     import torch
 
@@ -117,13 +119,11 @@ def linked(images: Images) -> tuple[Pairs, float]:
 
     At most a cluster of two is always accepted. Returns the pairs and the threshold.
     """
-    return linked_among(blocks_of(images))
+    return accepted(*near_pairs(images, THRESHOLDS[0]), len(images))
 
 
-def linked_among(blocks: Sequence[NDArray[np.uint8]]) -> tuple[Pairs, float]:
-    """The same of images in blocks."""
-    pairs, value = near_pairs(blocks, THRESHOLDS[0])
-    count = sum(map(len, blocks))
+def accepted(pairs: Pairs, value: NDArray[np.float64], count: int) -> tuple[Pairs, float]:
+    """The same of the pairs that correlate at least as much as the lowest of the thresholds."""
     allowed = max(2, int(LARGEST_CLUSTER * count))
     for threshold in THRESHOLDS:
         kept = pairs[value >= threshold]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from audit_examples import random_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privaudit import duplicates
+from privaudit import audit, duplicates
 from privaudit.data.loading import load
-from privaudit.duplicates import blocks_of, clusters, joined_units, linked, near_pairs, straddling, surplus
+from privaudit.duplicates import clusters, joined_units, linked, near_pairs, straddling, surplus
 from privaudit.images import Images, concatenate
 from privaudit.statistics.detection import detect
 from privaudit.statistics.tally import placements, tally
+from privaudit.store import Store
 
 
 def mixed(images: Images, noise: int, seed: int) -> Images:
@@ -26,7 +29,7 @@ def mixed(images: Images, noise: int, seed: int) -> Images:
 def test_pairs_are_those_of_the_full_matrix(side: int, channels: int) -> None:
     base = random_images(30, 1, side, channels)
     images = concatenate([base, mixed(base.take(slice(0, 10)), 20, 2), base.take(slice(5, 7))])
-    pairs, value = near_pairs(blocks_of(images), 0.9)
+    pairs, value = near_pairs(images, 0.9)
     # Above 32 px images are compared at 32 px, where independent noise partly averages out; pairs stay the same.
     rows = images.pixels.reshape(len(images), -1).astype(float)
     exact = np.corrcoef(rows)
@@ -39,7 +42,7 @@ def test_pairs_are_those_of_the_full_matrix(side: int, channels: int) -> None:
 def test_blocks_of_rows_do_not_matter() -> None:
     base = random_images(2100, 3)
     images = concatenate([base, base.take(slice(0, 3))])
-    pairs, _ = near_pairs(blocks_of(images), 0.999)
+    pairs, _ = near_pairs(images, 0.999)
     assert pairs.tolist() == [[0, 2100], [1, 2101], [2, 2102]]
 
 
@@ -47,9 +50,9 @@ def test_brightness_does_not_hide_a_duplicate_and_flat_images_are_none() -> None
     base = random_images(1, 4)
     dark = Images((base.pixels // 2).astype(np.uint8), base.labels)
     flat = Images(np.full((3, 8, 8, 1), 128, np.uint8), np.zeros(3, np.int64))
-    pairs, _ = near_pairs(blocks_of(concatenate([base, dark, flat])), 0.95)
+    pairs, _ = near_pairs(concatenate([base, dark, flat]), 0.95)
     assert pairs.tolist() == [[0, 1]]
-    assert len(near_pairs(blocks_of(flat.take(slice(0, 0))), 0.9)[0]) == 0
+    assert len(near_pairs(flat.take(slice(0, 0)), 0.9)[0]) == 0
 
 
 def test_threshold_rises_until_clusters_are_small() -> None:
@@ -133,7 +136,7 @@ def test_leaving_out_near_duplicates_manufactures_no_leak(n_members: int, n_cont
     digits = load("digits")
     rows = digits.images.pixels.reshape(len(digits), -1).astype(float)
     like = np.corrcoef(rows)
-    pairs, _ = near_pairs(blocks_of(digits.images), 0.96)
+    pairs, _ = near_pairs(digits.images, 0.96)
     n, alarms = n_members + n_controls, np.zeros(2)
     for seed in range(300):
         rng = np.random.default_rng(seed)
@@ -156,10 +159,22 @@ def test_leaving_out_near_duplicates_manufactures_no_leak(n_members: int, n_cont
 def test_blocks_that_are_tasks_of_their_own_do_not_matter(seed: int, count: int, size: int) -> None:
     base = random_images(count, seed)
     images = concatenate([base, mixed(base.take(slice(0, count // 2)), 25, seed), base.take(slice(1, 3))])
-    whole = near_pairs(blocks_of(images), 0.9)
+    whole = near_pairs(images, 0.9)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(duplicates, "BLOCK", size)
-        blocks = near_pairs(blocks_of(images), 0.9)
+        blocks = near_pairs(images, 0.9)
     np.testing.assert_array_equal(whole[0], blocks[0])
     np.testing.assert_allclose(whole[1], blocks[1], rtol=1e-6)
     assert whole[0].tolist() == sorted(whole[0].tolist())
+
+
+def test_an_audit_finds_the_same_in_tasks_of_two_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = random_images(60, 5)
+    images = concatenate([base, mixed(base.take(slice(0, 30)), 25, 6), base.take(slice(1, 3))])
+    plain, threshold = linked(images)
+    monkeypatch.setattr(duplicates, "BLOCK", 40)
+    for workers in (0, 2):
+        found, same = audit._link(images, Store(tmp_path / str(workers)), workers)
+        np.testing.assert_array_equal(found, plain)
+        assert same == threshold
+    assert len(plain) >= 2
