@@ -222,7 +222,7 @@ def _steps(task: Task, store: Store, hear: Report, failed: dict[str, Failure], r
 def _kept(task: Task, store: Store, result: Done | Failure) -> Entry | Failure:
     if isinstance(result, Failure):
         return result
-    store.put(task.key, result.arrays, {"seconds": result.seconds, "label": task.label})
+    store.put(task.key, result.arrays, {"seconds": result.seconds, "label": task.label}, result.made_from)
     entry = store.get(task.key)
     if entry is None:
         raise OSError(f"The result of '{task.label}' could not be read back from the store.")

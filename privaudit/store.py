@@ -1,7 +1,7 @@
 """The store: results under the hash of everything that they depend on.
 
     <root>/blobs/ab/<hash>.npy     arrays under the hash of their content
-    <root>/entries/ab/<key>.json   a finished task: names of its results, and facts about it
+    <root>/entries/ab/<key>.json   a finished task: its results, facts about it, and the tasks whose results it used
     <root>/unfinished/<key>        checkpoints of a task that is not finished; the task sees to it that they are whole
 
 Everything is written to a temporary file and renamed, so that a killed run leaves whole entries or none; every array
@@ -110,6 +110,11 @@ class Entry:
     arrays: Mapping[str, str]
     facts: Mapping[str, Any]
 
+    @property
+    def digest(self) -> str:
+        """Hash of the results, 32 hex digits."""
+        return key_of(self.arrays)
+
 
 _Mark = tuple[int, int, int, int, int]
 
@@ -195,13 +200,21 @@ class Store:
         folder.mkdir(mode=0o700, exist_ok=True)
         return folder / key
 
-    def put(self, key: str, arrays: Arrays, facts: Mapping[str, Any]) -> None:
-        """Keep the results of a task under its key. Where another run was first, its results stay: those of a task with
-        secret noise are other ones each time, and what was made of the first must not meet the second.
+    def put(
+        self, key: str, arrays: Arrays, facts: Mapping[str, Any], made_from: Mapping[str, str] | None = None
+    ) -> None:
+        """Keep the results of a task under its key. made_from: the entries that it used, digests by key.
+
+        Where another run was first, its results stay: those of a task with secret noise are other ones each time, and
+        what was made of the first must not meet the second.
         """
         if self.get(key) is not None:
             return
-        record = {"arrays": {name: self.put_array(array) for name, array in arrays.items()}, "facts": dict(facts)}
+        record = {
+            "arrays": {name: self.put_array(array) for name, array in arrays.items()},
+            "facts": dict(facts),
+            "made_from": dict(made_from or {}),
+        }
         path = self._entry(key)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         damaged = path.exists()
@@ -209,14 +222,25 @@ class Store:
             partial.write_text(json.dumps(record | {"check": key_of(record)}, sort_keys=True))
 
     def get(self, key: str) -> Entry | None:
-        """The finished task of this key; None where it, or one of its arrays, is missing or damaged."""
+        """The finished task of this key.
+
+        None where it, one of its arrays or an entry that it was made from is missing or damaged, or the latter is
+        another by now: what was made from one draw of secret noise never meets what is made from a second.
+        """
         try:
             record = json.loads(self._entry(key).read_text())
             whole = record.pop("check") == key_of(record)
             entry = Entry(dict(record["arrays"]), dict(record["facts"]))
+            sources = dict(record["made_from"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
-        return entry if whole and all(self.array(digest) is not None for digest in entry.arrays.values()) else None
+        if not whole or not all(self.holds(digest) for digest in entry.arrays.values()):
+            return None
+        for other, digest in sources.items():
+            source = self.get(other)
+            if source is None or source.digest != digest:
+                return None
+        return entry
 
     def load(self, arrays: Mapping[str, str]) -> dict[str, NDArray[Any]]:
         """Read arrays by their hashes. Raises IncompleteError for a missing or damaged one."""

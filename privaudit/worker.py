@@ -51,10 +51,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Done:
-    """What a finished task returned."""
+    """What a finished task returned. made_from: the entries that it used, digests by key."""
 
     arrays: Arrays
     seconds: float
+    made_from: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ class _WithShelf(Surroundings):
     def __init__(self, task: Task, shelf: Shelf, report: Report) -> None:
         self._task, self._shelf, self._report = task, shelf, report
         self._reported = 0.0
+        self.made_from: dict[str, str] = {}
 
     @property
     def checkpoint(self) -> Path | None:  # type: ignore[override]
@@ -147,6 +149,9 @@ class _WithShelf(Surroundings):
         digests: dict[int, str] = {}  # of arrays that many calls share
         tasks = [self._as_task(call, new, digests) for call in calls]
         entries = [self._shelf.get(task.key) for task in tasks]
+        for task, entry in zip(tasks, entries, strict=True):
+            if entry is not None:
+                self.made_from[task.key] = entry.digest
         missing = tuple(task for task, entry in zip(tasks, entries, strict=True) if entry is None)
         if missing:
             used = {digest for task in missing for part in task.inputs.values() for digest in part.values()}
@@ -180,12 +185,12 @@ def work(task: Task, shelf: Shelf, report: Report) -> Result:
 def _work(task: Task, shelf: Shelf, report: Report) -> Done:
     started = time.perf_counter()
     inputs = {key: shelf.load(arrays) for key, arrays in task.inputs.items()}
-    with inside(_WithShelf(task, shelf, report)):
+    with inside(around := _WithShelf(task, shelf, report)):
         arrays = dict(function_named(task.function)(task.arguments, inputs))
     for key, value in arrays.items():
         if not isinstance(value, np.ndarray) or value.dtype.hasobject:
             raise InputError(f"'{task.label}' must return arrays of numbers; '{key}' is {type(value).__name__}.")
-    return Done(arrays, time.perf_counter() - started)
+    return Done(arrays, time.perf_counter() - started, around.made_from)
 
 
 def one_thread() -> None:

@@ -26,6 +26,11 @@ def double(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays
     return {"y": 2 * np.asarray(inputs["a"]["x"]) + arguments.get("plus", 0)}
 
 
+def draw(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
+    """Something else each time, as a task with secret noise."""
+    return {"y": np.frombuffer(os.urandom(16), dtype=np.uint32).astype(float)}
+
+
 def crash(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     raise ZeroDivisionError("nothing to divide by")
 

@@ -286,3 +286,22 @@ def test_a_large_array_is_hashed_once_and_again_when_its_file_was_changed(
     content[-1] ^= 1
     path.write_bytes(content)
     assert store.array(digest) is not None
+
+
+def test_what_was_made_from_another_result_stands_and_falls_with_it(tmp_path: Path) -> None:
+    store, model, part = Store(tmp_path), "a" * 32, "b" * 32
+    store.put(model, {"x": ARRAY}, {})
+    first = store.get(model)
+    assert first is not None
+    store.put(part, {"y": ARRAY + 1}, {}, made_from={model: first.digest})
+    assert store.get(part) is not None
+    blob(store, array_digest(ARRAY)).unlink()
+    assert store.get(part) is None
+    store.put(model, {"x": ARRAY + 2}, {})
+    assert store.get(part) is None, "made from a model that is no more"
+    second = store.get(model)
+    assert second is not None
+    store.put(part, {"y": ARRAY + 3}, {}, made_from={model: second.digest})
+    found = store.get(part)
+    assert found is not None
+    assert np.array_equal(store.load(found.arrays)["y"], ARRAY + 3)
