@@ -188,7 +188,8 @@ class Attack(Protocol):
     name, version: both are in every cache key; version rises when scores change.
     sees: what the attacker sees. threat_model: in words, what the attacker holds.
     A class may also declare `informs: ClassVar[tuple[Criterion, ...]]`, `trains: ClassVar[bool]`,
-    `ranks: ClassVar[Ranked]` and `uses_backbones: ClassVar[bool]` (see the functions of these names).
+    `ranks: ClassVar[Ranked]`, `uses_backbones: ClassVar[bool]` and `suspects_at_a_time: ClassVar[int]` (see the
+    functions of these names).
     """
 
     name: ClassVar[str]
@@ -290,6 +291,16 @@ def uses_backbones(attack: Attack) -> bool:
     `uses_backbones`, False where it is not declared). Their hashes are then part of what decides his scores.
     """
     return bool(getattr(type(attack), "uses_backbones", False))
+
+
+def suspects_at_a_time(attack: Attack) -> int | None:
+    """How many suspects it may be shown in one task (class attribute `suspects_at_a_time`); None: always all of them.
+
+    An attack may declare it where it judges a suspect by what is seen and by the attacker's own images, and not by the
+    other suspects: many suspects are then shared out among tasks, each with all that is seen and all his own images.
+    """
+    declared = getattr(type(attack), "suspects_at_a_time", None)
+    return None if declared is None else int(declared)
 
 
 def ranks(attack: Attack) -> Ranked:

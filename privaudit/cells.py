@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from privaudit import seeds
 from privaudit.artifacts import read_release, with_analogue
-from privaudit.attack import Context, EngineBound, Seen
-from privaudit.calls import surroundings
+from privaudit.attack import Attack, Context, EngineBound, Seen, suspects_at_a_time
+from privaudit.calls import Call, compute, surroundings
+from privaudit.closeness import VERSION as CLOSENESS
 from privaudit.closeness import closeness
 from privaudit.errors import InputError
 from privaudit.images import Images
@@ -52,6 +53,12 @@ def context(
         weights=Path(arguments["weights"]) if "weights" in arguments else None,
         masks=masks,
     )
+
+
+def what_runs(attack: Attack) -> dict[str, Any]:
+    """The code that decides the result of an attacker's half, as facts for its key."""
+    kind = type(attack)
+    return {"version": attack.version, "class": f"{kind.__module__}:{kind.__qualname__}", "closeness": CLOSENESS}
 
 
 def baseline(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
@@ -105,10 +112,15 @@ def expose(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays
 def attack(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     """The attacker's half: inputs {'seen', 'suspects', 'reference'} to one score per suspect, float64.
 
-    Where the arguments ask for 'nearest' and the attack tells, also the released row behind each score, int64.
+    Where the arguments ask for 'nearest' and the attack tells, also the released row behind each score, int64. Many
+    suspects are shared out among tasks of their own, where the attack may be.
     """
     attacker = make_attack(arguments["attack"], dict(arguments["settings"]))
     suspects = Images.from_arrays(inputs["suspects"])
+    most = suspects_at_a_time(attacker)
+    # Without images of his own he may judge by the pile; and the parts' keys do not tell which backbones there are.
+    if most is not None and len(suspects) > most and "reference" in inputs and "weights" not in arguments:
+        return _in_parts(attacker, arguments, inputs, -(-len(suspects) // most))
     reference = Images.from_arrays(inputs["reference"]) if "reference" in inputs else None
     units = inputs.get("reference", {}).get("units")
     own = context(arguments, attacker.name, "attack", reference=reference, reference_units=units)
@@ -135,3 +147,24 @@ def attack(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays
         count = len(evidence.recovered)
         results["recovered victim"] = np.zeros(count, np.int64) if evidence.victim is None else evidence.victim
     return results
+
+
+def _in_parts(attacker: Attack, arguments: Mapping[str, Any], inputs: Mapping[str, Arrays], count: int) -> Arrays:
+    """The same, of so many parts of the suspects as equal as can be: theirs one after the other; diagnostics of one."""
+    suspects = Images.from_arrays(inputs["suspects"])
+    ends = np.linspace(0, len(suspects), count + 1).astype(int).tolist()
+    calls = [
+        Call(
+            f"{attacker.name}, part {number + 1} of {count} of the suspects",
+            ATTACK,
+            arguments,
+            {**inputs, "suspects": suspects.take(slice(ends[number], ends[number + 1])).arrays()},
+            what_runs(attacker),
+        )
+        for number in range(count)
+    ]
+    parts = compute(*calls)
+    joined = {
+        name: np.concatenate([part[name] for part in parts]) for name in ("scores", "nearest") if name in parts[0]
+    }
+    return {**parts[0], **joined}

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from privaudit.attack import Attack, Effort, uses_backbones
-from privaudit.cells import ATTACK, KEPT
-from privaudit.closeness import VERSION as CLOSENESS
+from privaudit.cells import ATTACK, KEPT, what_runs
 from privaudit.manifest import result_facts
 from privaudit.plan import settings_of
 from privaudit.store import Entry
@@ -49,7 +48,6 @@ def half(
 ) -> Task:
     """The task of the victim's half (EXPOSE) or the attacker's (ATTACK). asked: further arguments."""
     looks_through = function == ATTACK and uses_backbones(attack) and bool(means.backbones)
-    kind = type(attack)
     return Task(
         label,
         function,
@@ -63,7 +61,7 @@ def half(
             **({"weights": str(means.weights)} if looks_through else {}),
         },
         inputs,
-        {"version": attack.version, "class": f"{kind.__module__}:{kind.__qualname__}", "closeness": CLOSENESS}
+        what_runs(attack)
         | ({"backbones": dict(means.backbones)} if looks_through else {})
         | result_facts(means.device),
     )

@@ -15,11 +15,13 @@ from pydantic import ValidationError
 
 from privaudit import cells
 from privaudit.artifacts import wanted
-from privaudit.attack import Attack, Evidence, Sight, informs
+from privaudit.attack import Attack, Evidence, Sight, informs, suspects_at_a_time
 from privaudit.closeness import closeness
 from privaudit.errors import InputError
+from privaudit.execution import Task, run
 from privaudit.images import Images
 from privaudit.plugins import ATTACKS, attack_class, installed, make_attack
+from privaudit.store import Entry, Store
 
 NAMES = sorted(installed(ATTACKS))
 SUSPECTS, RELEASED, REFERENCE, COPIES = 150, 90, 80, 12
@@ -249,3 +251,51 @@ def test_an_unknown_criterion_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(type(attack), "informs", ("identity",), raising=False)
     with pytest.raises(InputError, match=r"which is no criterion\. Allowed: singling_out, linkability, inference"):
         informs(attack)
+
+
+DIVISIBLE = [name for name in NAMES if suspects_at_a_time(make_attack(name, {})) is not None]
+
+
+def test_attacks_that_may_be_shown_parts_of_the_suspects() -> None:
+    assert DIVISIBLE == ["gan-leaks", "nearest-copy"]
+
+
+@pytest.mark.parametrize("name", DIVISIBLE)
+def test_parts_of_the_suspects_are_attacked_alike(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As tasks of their own: each suspect's score is that of an attack on its part alone, and copies are found."""
+    world = _world(1)
+    arguments = {
+        "attack": name,
+        "settings": SMALL.get(name, {}),
+        "seed": 5,
+        "device": "cpu",
+        "effort": "quick",
+        **({"nearest": True} if name == "nearest-copy" else {}),
+    }
+    inputs = {"seen": world["release"], "suspects": world["suspects"], "reference": world["reference"]}
+    whole = cells.attack(arguments, inputs)
+    monkeypatch.setattr(attack_class(name), "suspects_at_a_time", 80)
+    store = Store(tmp_path)
+    stored = {key: {field: store.put_array(value) for field, value in arrays.items()} for key, arrays in inputs.items()}
+    ((_, result),) = run([Task("the attack", cells.ATTACK, arguments, stored, {})], store, 0)
+    assert isinstance(result, Entry), result
+    found = store.load(result.arrays)
+    assert set(found) == set(whole)
+    for start, end in ((0, 75), (75, 150)):
+        part = {field: value[start:end] for field, value in world["suspects"].items()}
+        alone = cells.attack(arguments, inputs | {"suspects": part})
+        for field in {"scores", "nearest"} & set(whole):
+            np.testing.assert_array_equal(found[field][start:end], alone[field])
+    assert np.corrcoef(found["scores"], whole["scores"])[0, 1] > 0.95
+    if name == "nearest-copy":
+        assert set(np.argsort(-found["scores"])[:COPIES]) == set(range(COPIES))
+        assert (found["nearest"][:COPIES] == np.arange(RELEASED - COPIES, RELEASED)).all()
+
+
+def test_without_images_of_his_own_all_suspects_are_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = _world(1)
+    arguments = {"attack": "nearest-copy", "settings": {}, "seed": 5, "device": "cpu", "effort": "quick"}
+    inputs = {"seen": world["release"], "suspects": world["suspects"]}
+    whole = cells.attack(arguments, inputs)
+    monkeypatch.setattr(attack_class("nearest-copy"), "suspects_at_a_time", 80)
+    np.testing.assert_array_equal(cells.attack(arguments, inputs)["scores"], whole["scores"])

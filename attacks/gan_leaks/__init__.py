@@ -64,6 +64,7 @@ class GanLeaks(ReleaseAttack):
     name: ClassVar[str] = "gan-leaks"
     version: ClassVar[int] = 1
     trains: ClassVar[bool] = True
+    suspects_at_a_time: ClassVar[int] = 2**12
     threat_model: ClassVar[str] = (
         "An outsider who holds the released images and photographs of his own from the same source. He trains a "
         "generator on each of the two, and asks which of them can make a candidate photograph better."

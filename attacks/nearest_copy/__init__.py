@@ -52,6 +52,7 @@ class NearestCopy(ReleaseAttack):
 
     name: ClassVar[str] = "nearest-copy"
     version: ClassVar[int] = 5
+    suspects_at_a_time: ClassVar[int] = 2**14
     threat_model: ClassVar[str] = (
         "An outsider who holds the released images and a pile of candidate photographs. He looks for each photograph, "
         "whole or in pieces, mirrored, turned, cropped, shifted, recompressed, recoloured, blurred, made coarse or "
