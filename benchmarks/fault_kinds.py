@@ -14,47 +14,66 @@ from typing import TypeVar
 import numpy as np
 
 from benchmarks.cluster import processes_titled
-from benchmarks.small_run import DONE, Run, ended, started
+from benchmarks.small_run import DONE, INPUTS, Run, ended, started
 
 Item = TypeVar("Item")
 MIB = 2**20
 
-Harm = Callable[[Run, np.random.Generator], Callable[[], None] | None]
-"""Does something to a run at this moment; gives what puts it right again."""
+Harm = Callable[[Run, np.random.Generator], Callable[[], None] | bool]
+"""Does something to a run at this moment; gives what puts it right again, or whether there was anything to do it to."""
 
 
 def _one(items: Sequence[Item], rng: np.random.Generator) -> Item:
     return items[int(rng.integers(len(items)))]
 
 
-def _kill_one(processes: Sequence[int], rng: np.random.Generator) -> None:
-    if processes:
-        with contextlib.suppress(ProcessLookupError):
+def _kill_one(processes: Sequence[int], rng: np.random.Generator) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        if processes:
             os.kill(_one(processes, rng), signal.SIGKILL)
+            return True
+    return False
 
 
-def killed(run: Run, rng: np.random.Generator) -> None:
+def killed(run: Run, rng: np.random.Generator) -> bool:
     os.killpg(run.process.pid, signal.SIGKILL)
+    return True
 
 
-def interrupted(run: Run, rng: np.random.Generator) -> None:
+def interrupted(run: Run, rng: np.random.Generator) -> bool:
     os.killpg(run.process.pid, signal.SIGINT)
+    return True
 
 
-def terminated(run: Run, rng: np.random.Generator) -> None:
+def terminated(run: Run, rng: np.random.Generator) -> bool:
     run.process.terminate()
+    return True
 
 
-def worker_killed(run: Run, rng: np.random.Generator) -> None:
-    _kill_one(run.workers(), rng)
+def worker_killed(run: Run, rng: np.random.Generator) -> bool:
+    return _kill_one(run.workers(), rng)
 
 
-def file_removed(run: Run, rng: np.random.Generator) -> None:
-    if found := run.files("**/*"):
+def file_removed(run: Run, rng: np.random.Generator) -> bool:
+    found = run.files("**/*")
+    if found:
         _one(found, rng).unlink(missing_ok=True)
+    return bool(found)
 
 
-def store_damaged(run: Run, rng: np.random.Generator) -> None:
+def input_removed(run: Run, rng: np.random.Generator) -> Callable[[], None]:
+    """An input is gone while the run works."""
+    path = run.folder / _one(INPUTS, rng)
+    away = path.with_suffix(".away")
+    path.rename(away)
+
+    def put_back() -> None:
+        away.replace(path)
+
+    return put_back
+
+
+def store_damaged(run: Run, rng: np.random.Generator) -> bool:
     """A byte is turned over, or the end is cut off, in one or more files of the store."""
     found = run.files("store/[be]*/*/*")
     for row in rng.permutation(len(found))[: rng.integers(1, 4)]:
@@ -66,16 +85,17 @@ def store_damaged(run: Run, rng: np.random.Generator) -> None:
             elif content:
                 content[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
             path.write_bytes(content)
+    return bool(found)
 
 
-def right_revoked(run: Run, rng: np.random.Generator) -> Callable[[], None] | None:
+def right_revoked(run: Run, rng: np.random.Generator) -> Callable[[], None] | bool:
     """A folder may not be written any more."""
     found = [path for path in (run.place, *run.place.glob("**/")) if path.is_dir()]
     if not found:
-        return None
+        return False
     chosen = _one(found, rng)
     if subprocess.run(["chattr", "+i", str(chosen)], capture_output=True, check=False).returncode:
-        return None
+        return False
 
     def give_back() -> None:
         subprocess.run(["chattr", "-i", str(chosen)], check=True)
@@ -106,8 +126,9 @@ def second_run(run: Run, rng: np.random.Generator) -> Callable[[], None]:
     return wait
 
 
-def ray_worker_killed(run: Run, rng: np.random.Generator) -> None:
-    _kill_one(processes_titled(b"ray::"), rng)
+def ray_worker_killed(run: Run, rng: np.random.Generator) -> bool:
+    """One that is at work on a task; others are idle."""
+    return _kill_one(processes_titled(b"ray::_work"), rng)
 
 
 @dataclass(frozen=True)
@@ -131,6 +152,7 @@ KINDS = {
     "terminated": Kind(terminated, 1, running=True),
     "worker killed": Kind(worker_killed, 3, running=True),
     "file removed": Kind(file_removed, 3),
+    "input removed": Kind(input_removed, 1, running=True),
     "store damaged": Kind(store_damaged, 3),
     "right revoked": Kind(right_revoked, 2, rights=True),
     "disk filled": Kind(disk_filled, 2, rights=True),

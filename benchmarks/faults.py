@@ -4,7 +4,8 @@ Each fault happens to a small run (a candidate is made, two attacks, two process
 Then what was harmed is put right (space on the disk, permissions), and the same command is started again, once more
 where it says so. It must end with the same results as an undisturbed run, bit by bit; or say what is missing, and end
 with them when that is done. Kinds that need rights to mount, to set attributes, or Ray are left out where these are
-missing.
+missing. Faults that met nothing (no worker yet, the run had ended, Ctrl-C came too late) are told apart, and others
+are made in their place.
 
     python -m benchmarks.faults --faults 200 --log faults.jsonl
 
@@ -15,12 +16,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import shutil
 import subprocess
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ import numpy as np
 from benchmarks.cluster import nodes
 from benchmarks.fault_kinds import KINDS, RAY, usable
 from benchmarks.recording import write_result
-from benchmarks.small_run import DONE, ended, prepare, started
+from benchmarks.small_run import DONE, INTERRUPTED, ended, prepare, started
 from privaudit.reproduction import differences
 
 
@@ -79,10 +80,11 @@ def fault(kind: str, seed: int, whole: float, right: dict[str, Any], further: Se
                 run.process.wait(moment)
             found["still_running"] = run.process.poll() is None
             happens = found["still_running"] or not KINDS[kind].running
-            mend = KINDS[kind].harm(run, rng) if happens else None
+            mend = KINDS[kind].harm(run, rng) if happens else False
             code, said = ended(run)
             found |= {"first": code, "said": said.strip().replace(name, "")[-400:]}
-            if mend is not None:
+            found["met"] = mend is not False and (kind != "interrupted" or code == INTERRUPTED)
+            if callable(mend):
                 mend()
             found["traceback"] = "Traceback" in said
             code, said = ended(started(folder, further))
@@ -98,19 +100,27 @@ def fault(kind: str, seed: int, whole: float, right: dict[str, Any], further: Se
     return found
 
 
-def undisturbed() -> tuple[float, dict[str, Any]]:
+def undisturbed(further: Sequence[str]) -> tuple[float, dict[str, Any]]:
     """Seconds and results of a run that nothing happens to."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder)
         (folder / "place").mkdir()
         begun = time.monotonic()
-        code, said = ended(started(folder))
+        code, said = ended(started(folder, further))
         seconds = time.monotonic() - begun
         found = results_of(folder)
         if code not in DONE or found is None:
             raise SystemExit(f"the undisturbed run: {code} {said}")
         return seconds, found
+
+
+def undisturbed_with(kind: str) -> tuple[float, dict[str, Any]]:
+    """The same where this kind of fault would happen."""
+    with ray(kind) as further:
+        found = undisturbed(further)
+    print(f"undisturbed{', on a cluster' if kind == RAY else ''}: {found[0]:.1f} seconds", flush=True)
+    return found
 
 
 def main() -> None:
@@ -120,27 +130,36 @@ def main() -> None:
     options = parser.parse_args()
     kinds = [kind for kind in KINDS if usable(kind)]
     weights = np.array([KINDS[kind].weight for kind in kinds])
-    chosen = np.random.default_rng(0).choice(kinds, options.faults, p=weights / weights.sum()).tolist()
     lines = options.log.read_text().splitlines() if options.log.exists() else []
     done = {line["seed"]: line for line in map(json.loads, lines)}
-    whole, right = undisturbed()
-    print(f"undisturbed: {whole:.1f} seconds", flush=True)
-    for seed, kind in enumerate(chosen):
+    plain = {name: undisturbed_with(name) for name in {RAY, "killed"} & set(kinds)}
+    for seed in itertools.count():
+        if sum(line["met"] for line in done.values()) >= options.faults:
+            break
         if seed in done:
             continue
+        kind = str(np.random.default_rng([0, seed]).choice(kinds, p=weights / weights.sum()))
+        whole, right = plain[RAY if kind == RAY else "killed"]
         with ray(kind) as further:
             found = fault(kind, seed, whole, right, further)
         done[seed] = found
         with options.log.open("a") as log:
             log.write(json.dumps(found) + "\n")
-        print(seed, kind, "good" if found["good"] else found, flush=True)
+        print(seed, kind, "good" if found["good"] else found, "" if found["met"] else "met nothing", flush=True)
     table = {
-        kind: {"faults": count, "good": sum(line["good"] for line in done.values() if line["kind"] == kind)}
-        for kind, count in Counter(line["kind"] for line in done.values()).items()
+        kind: {
+            "faults": sum(line["met"] for line in mine),
+            "good": sum(line["met"] and line["good"] for line in mine),
+            "met nothing": sum(not line["met"] for line in mine),
+            "good then": sum(not line["met"] and line["good"] for line in mine),
+        }
+        for kind in kinds
+        if (mine := [line for line in done.values() if line["kind"] == kind])
     }
     print(table)
-    results = {"seconds_undisturbed": round(whole, 1), "table": table, "faults": [done[seed] for seed in sorted(done)]}
-    print(write_result("faults", results, seeds=list(range(options.faults)), command="python -m benchmarks.faults"))
+    seconds = {kind: round(found[0], 1) for kind, found in plain.items()}
+    results = {"seconds_undisturbed": seconds, "table": table, "faults": [done[seed] for seed in sorted(done)]}
+    print(write_result("faults", results, seeds=sorted(done), command="python -m benchmarks.faults"))
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ The release consists of averages of pairs of members' strangers, so that CIFAR-1
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 import threading
@@ -34,6 +35,9 @@ from privaudit.store import Store
 
 FULL = {"members": 30_000, "controls": 10_000, "release": 10_000}
 BASE = {"members": 6_000, "controls": 4_000, "release": 3_000}
+STAGES = {"looking for near-duplicates": "near-duplicates", "trying to tell": "blind baseline"}
+"""By how they are announced."""
+
 ATTACKS: dict[str, dict[str, Any]] = {"nearest-copy": {}, "density-ratio": {}}
 
 
@@ -41,7 +45,7 @@ class PeakMemory:
     """Largest sum of the private memory of this process and its children, sampled ten times a second (Linux)."""
 
     def __init__(self) -> None:
-        self.peak = 0
+        self._peak = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -55,7 +59,15 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while not self._ended.wait(0.1):
-            self.peak = max(self.peak, sum(map(self._private, self._processes())))
+            self._peak = max(self._peak, self._used())
+
+    def taken(self) -> int:
+        """The peak since this was asked last, in bytes."""
+        peak, self._peak = max(self._peak, self._used()), 0
+        return peak
+
+    def _used(self) -> int:
+        return sum(map(self._private, self._processes()))
 
     @staticmethod
     def _processes() -> list[int]:
@@ -77,6 +89,25 @@ class PeakMemory:
         return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
 
 
+class Stages:
+    """Seconds, and peak memory in GiB, of stages that follow each other; some come back."""
+
+    def __init__(self, memory: PeakMemory) -> None:
+        self._memory, self._now, self._since = memory, "reading", time.perf_counter()
+        self._found: dict[str, tuple[float, int]] = {}
+
+    def begin(self, stage: str) -> None:
+        """The stage before is over."""
+        now, peak = time.perf_counter(), self._memory.taken()
+        seconds, highest = self._found.get(self._now, (0.0, 0))
+        self._found[self._now] = seconds + now - self._since, max(highest, peak)
+        self._now, self._since = stage, now
+
+    def table(self) -> dict[str, tuple[float, float]]:
+        """Of the stages that are over."""
+        return {stage: (round(seconds, 1), round(peak / 2**30, 2)) for stage, (seconds, peak) in self._found.items()}
+
+
 def measure(sizes: dict[str, int], workers: int) -> dict[str, Any]:
     """One audit of these sizes."""
     data = shared_data.load("cifar10")
@@ -87,36 +118,32 @@ def measure(sizes: dict[str, int], workers: int) -> dict[str, Any]:
     images = Images(mean.astype(np.uint8), data.images.labels[pairs[:, 0]])
     del data, mean
     candidate = Candidate("averages", Release(images), replace(members, images=images, names=()))
-    policy, stages = load_policy("default"), list[tuple[str, float]]()
+    policy = load_policy("default")
     with tempfile.TemporaryDirectory() as folder, PeakMemory() as memory:
-        started = last = time.perf_counter()
+        stages = Stages(memory)
+        started = time.perf_counter()
 
         def announce(what: str, done: int, total: int) -> None:
-            nonlocal last
-            now = time.perf_counter()
-            stages.append((what, round(now - last, 1)))
-            last = now
-            print(f"{now - started:7.1f} {what}", flush=True)
+            stages.begin(next((stage for start, stage in STAGES.items() if what.startswith(start)), "attacks"))
+            print(f"{time.perf_counter() - started:7.1f} {what}", flush=True)
 
         most = max(sizes.values())
         plan = Plan(members, [candidate], ATTACKS, controls, seed=1, max_suspects=most, workers=workers)
         evidence = collect(plan, policy, Store(Path(folder) / "store"), announce)
-        collected = time.perf_counter()
+        stages.begin("judging")
         record = judge(evidence, policy)
-        judged = time.perf_counter()
+        stages.begin("report")
         write_share(record, drawn(evidence), Path(folder) / "share")
+        stages.begin("the end")
         ended = time.perf_counter()
     return {
         "sizes": sizes,
         "workers": workers,
         "seconds": round(ended - started, 1),
-        "before_attacks": round(sum(seconds for what, seconds in stages[:3]), 1),
+        "stages": stages.table(),
         "attack_core_seconds": {attack.name: attack.seconds for attack in record.releases[0].attacks},
-        "judging": round(judged - collected, 1),
-        "report": round(ended - judged, 1),
-        "peak_memory_gib": round(memory.peak / 2**30, 2),
+        "peak_memory_gib": max(peak for _, peak in stages.table().values()),
         "verdict": record.verdict,
-        "announced": stages,
     }
 
 
@@ -124,9 +151,13 @@ def main() -> None:
     """Run one part."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--part", choices=("full", "growth"), required=True)
+    parser.add_argument("--before", type=Path, help="result file of an older commit, to be kept beside")
     options = parser.parse_args()
     if options.part == "full":
         results: Any = measure(FULL, cores())
+        if options.before is not None:
+            older = json.loads(options.before.read_text())
+            results = {"before": older["results"]["results"] | {"commit": older["commit"]}, "after": results}
     else:
         results = {"base": measure(BASE, 1)}
         for name, count in BASE.items():

@@ -32,8 +32,9 @@ rules:
   - {id: left-out, metric: left_out_share, at_most: 0.1, severity: inconclusive, reason: test}
   - {id: exposed-share, metric: tpr_at_1pct_fpr, side: upper, at_most: 0.5, minimum_n: 20, severity: fail, reason: test}
 """
-DONE = (0, 1, 4)
+DONE, INTERRUPTED = (0, 1, 4), 130
 LONGEST = 300.0
+INPUTS = ("members.npz", "controls.npz", "small.yaml")
 
 
 def prepare(folder: Path) -> None:
@@ -86,6 +87,8 @@ def started(folder: Path, further: Sequence[str] = ()) -> Run:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # What is started in the background ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     return Run(folder, process)
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from privaudit.data.optional import optional
 from privaudit.errors import IncompleteError, InputError, PrivauditError
+from privaudit.machine import ONE_THREAD
 from privaudit.manifest import result_facts
 from privaudit.store import Entry, Store
 from privaudit.worker import Failure, Needs, Report, Result, Task, failure_of, one_thread, work
@@ -95,7 +96,7 @@ def connected(address: str) -> Iterator[Cluster]:
             log_to_driver=False,
             logging_level="ERROR",
             configure_logging=False,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+            runtime_env={"env_vars": ONE_THREAD},
         )
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")

@@ -156,9 +156,9 @@ def _precision(device: str) -> Check:
     from privaudit.learning.precision import bfloat16_pays
 
     if bfloat16_pays(Architecture(name="resnet20", channels=3, classes=10, side=32), 64, device):
-        return Check("precision", "fine", f"bfloat16 is faster than float32 on {device}, measured: engines use it")
-    costs = "none to the result; engines take longer than on a processor that computes in bfloat16"
-    return Check("precision", "fine", f"bfloat16 is not faster than float32 on {device}, measured: {costs}")
+        return Check("precision", "fine", f"{device} computes in bfloat16, which engines use where it pays")
+    costs = "engines take longer than on a processor that does"
+    return Check("precision", "fine", f"{device} does not compute in bfloat16: {costs}")
 
 
 def _compiler(device: str) -> Check:

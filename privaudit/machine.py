@@ -13,6 +13,14 @@ PARSING = threading.Lock()
 parser of Python 3.11 raises SystemError now and then where two threads use it at once.
 """
 
+ONE_THREAD = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"),
+    "VECLIB_MAXIMUM_THREADS": "1",
+}
+"""Environment variables that numerical libraries read when they are loaded: work is shared out among processes, and
+sums of several threads differ in their last bits.
+"""
+
 _PROC, _GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 _OWN = ("RssAnon:", "RssShmem:")
 

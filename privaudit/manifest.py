@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import privaudit
+from privaudit.compiling import has_compiler
 
 _PACKAGES = (
     *("numpy", "scipy", "scikit-learn", "torch", "torchvision", "Pillow"),
@@ -17,15 +18,30 @@ _PACKAGES = (
 )
 
 
+_INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8")
+"""Those by which numerical libraries choose their kernels, and so the last bits."""
+
+
 @lru_cache(maxsize=1)
+def _cpuinfo() -> dict[str, str]:
+    """What Linux tells of the first processor; nothing on other systems."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    except OSError:
+        return {}
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """What the processor can do beside the common instructions; empty where the system does not tell."""
+    flags = set(_cpuinfo().get("flags", "").split())
+    return tuple(name for name in _INSTRUCTION_SETS if name in flags)
+
+
 def processor() -> str:
-    """Model name of the processor."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    """Model name of the processor, and what it can do: virtual machines of one name run on different ones."""
+    name = _cpuinfo().get("model name") or platform.processor() or platform.machine()
+    return " ".join([name, *(f"+{each}" for each in instruction_sets())])
 
 
 @lru_cache(maxsize=1)
@@ -69,4 +85,10 @@ def _name(device: str) -> str:
 
 def result_facts(device: str) -> dict[str, Any]:
     """What results depend on bit by bit: part of every key in the store."""
-    return {"device": _name(device), "processor": processor(), "threads": 1, "versions": versions()}
+    return {
+        "device": _name(device),
+        "processor": processor(),
+        "threads": 1,
+        "compiler": has_compiler(device),
+        "versions": versions(),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from privaudit.calls import Call, Surroundings, function_named, inside
 from privaudit.errors import IncompleteError, InputError, PrivauditError
-from privaudit.machine import PARSING
+from privaudit.machine import ONE_THREAD, PARSING
 from privaudit.manifest import result_facts
 from privaudit.store import Arrays, Entry, array_digest, key_of
 
@@ -194,7 +195,12 @@ def _work(task: Task, shelf: Shelf, report: Report) -> Done:
 
 
 def one_thread() -> None:
-    """Let torch use one thread: two busy threads on shared cores collapse to a tenth."""
+    """Let this thread's numerical libraries use no others: two busy threads on shared cores collapse to a tenth, and
+    sums come out different in their last bits.
+    """
     import torch
+    from threadpoolctl import threadpool_limits
 
+    os.environ.update(ONE_THREAD)
+    threadpool_limits(1)
     torch.set_num_threads(1)

@@ -31,6 +31,17 @@ def draw(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     return {"y": np.frombuffer(os.urandom(16), dtype=np.uint32).astype(float)}
 
 
+def threads(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
+    """The most threads that a numerical library of this process would use; one that is loaded late, too."""
+    import scipy.linalg  # noqa: F401
+    import sklearn.cluster  # noqa: F401
+    import torch
+    from threadpoolctl import threadpool_info
+
+    pools = [int(pool["num_threads"]) for pool in threadpool_info()]
+    return {"y": np.array([max(pools), torch.get_num_threads(), len(pools)], dtype=float)}
+
+
 def crash(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
     raise ZeroDivisionError("nothing to divide by")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -369,3 +370,27 @@ if __name__ == "__main__":
     assert driver.returncode != 0
     store = Store(tmp_path)
     assert store.get(task(store, "double").key) is not None
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_numerical_libraries_use_one_thread(tmp_path: Path, workers: int) -> None:
+    """Whatever the environment says: the bits of a sum depend on it."""
+    script = f"""
+import numpy
+from pathlib import Path
+from execution_examples import results, task
+from privaudit.store import Store
+if __name__ == "__main__":
+    store = Store(Path({str(tmp_path)!r}))
+    (result,) = results([task(store, "threads")], store, {workers}).values()
+    print(store.load(result.arrays)["y"].tolist())
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    environment |= {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    path = tmp_path / "script.py"
+    path.write_text(script)
+    done = subprocess.run([sys.executable, path], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    most, torch_threads, pools = json.loads(done.stdout)
+    assert (most, torch_threads) == (1, 1)
+    assert pools >= 3

@@ -58,7 +58,7 @@ class CopyDescriptor(ReleaseAttack):
     dimensions: int = Field(128, ge=8, description="length of a descriptor")
     steps: int | None = Field(None, ge=1, description="steps of the training; empty: 150, 1,000 or 6,000 by effort")
     precision: Precision = Field(
-        "auto", description="of the training; auto: bfloat16 where a trial on this machine shows that it pays"
+        "auto", description="of the training; auto: bfloat16 where processor and network make it pay"
     )
     nearest: int = Field(5, ge=1, description="images of his own by which a similarity is calibrated")
 

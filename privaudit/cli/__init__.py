@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -20,6 +21,7 @@ from privaudit.cli import (
     weights,
 )
 from privaudit.cli.usage import Commands
+from privaudit.machine import ONE_THREAD
 
 app = typer.Typer(
     name="privaudit",
@@ -70,4 +72,5 @@ def _options(
 
 def main() -> None:
     """Entry point of the console script."""
+    os.environ.update(ONE_THREAD)  # before anything loads a numerical library
     app()

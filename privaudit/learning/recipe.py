@@ -41,7 +41,7 @@ class Recipe(Settings):
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label spread over all classes")
     ema: float | None = Field(None, gt=0, lt=1, description="decay per step of the moving average that is kept")
-    precision: Precision = Field("auto", description="auto: bfloat16 where a trial on this machine shows that it pays")
+    precision: Precision = Field("auto", description="auto: bfloat16 where processor and network make it pay")
 
 
 @dataclass(frozen=True, eq=False)

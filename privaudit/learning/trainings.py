@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.calls import Call, compute, surroundings
@@ -131,17 +130,5 @@ def _bfloat16(training: Training, device: str) -> bool:
 
 
 def in_bfloat16(precision: Precision, architecture: Architecture, batch_size: int, device: str) -> bool:
-    """Whether to compute in bfloat16. auto: where it pays, by a trial that is made once per store, so that a close call
-    is decided once.
-    """
-    if precision != "auto":
-        return precision == "bfloat16"
-    arguments = {"architecture": architecture.model_dump(mode="json"), "batch_size": batch_size, "device": device}
-    (trial,) = compute(Call("trying bfloat16", "privaudit.learning.trainings:trial_task", arguments))
-    return bool(trial["pays"])
-
-
-def trial_task(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
-    """Whether bfloat16 pays: 'pays', 0 or 1."""
-    architecture = Architecture.model_validate(arguments["architecture"])
-    return {"pays": np.asarray(bfloat16_pays(architecture, arguments["batch_size"], arguments["device"]))}
+    """Whether to compute in bfloat16. auto: where it pays."""
+    return bfloat16_pays(architecture, batch_size, device) if precision == "auto" else precision == "bfloat16"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from privaudit.record import Unit
 from privaudit.reporting.drawing import ARM_STYLE, Plot, share_axis, spoken
 from privaudit.reporting.explanations import ARMS, explain
-from privaudit.reporting.scores import ArmScores, Curve, Law, curve, law, thinned
+from privaudit.reporting.scores import ArmScores, Law, Vector, curve, law, share_found, thinned
 from privaudit.reporting.svg import BLUE, INK, ORANGE, figure, render
 from privaudit.reporting.tables import Row, Table
 from privaudit.reporting.text import count, percent
@@ -20,7 +18,7 @@ def roc_plot(scores: ArmScores, ident: str) -> Plot | None:
     curves = {arm: curve(scores.members[arm], scores.controls[arm]) for arm in scores.arms()}
     if not curves:
         return None
-    table = _roc_table(curves)
+    table = _roc_table(scores)
     floor = min(0.005, *(1 / line.n_controls for line in curves.values()))
     with figure() as (canvas, axes):
         axes.set_xscale("log")
@@ -88,21 +86,28 @@ def law_plot(scores: ArmScores, unit: Unit, ident: str) -> Plot | None:
     return Plot(explain("score_law").title, svg, explain("score_law").text + size + silent, table)
 
 
-def _roc_table(curves: Mapping[str, Curve]) -> Table:
+def _roc_table(scores: ArmScores) -> Table:
+    arms = scores.arms()
     rows = tuple(
         Row(
             f"at {percent(fpr)} of the controls",
-            tuple(
-                "too few controls" if (found := line.at(fpr)) is None else percent(found) for line in curves.values()
-            ),
+            tuple(_found(scores.members[arm], scores.controls[arm], fpr) for arm in arms),
         )
         for fpr in _READ_AT
     )
     return Table(
         "Members accused rightly, by share of controls accused wrongly",
-        ("Accused wrongly", *(ARMS[arm][0] for arm in curves)),
+        ("Accused wrongly", *(ARMS[arm][0] for arm in arms)),
         rows,
     )
+
+
+def _found(members: Vector, controls: Vector, fpr: float) -> str:
+    read = share_found(members, controls, fpr)
+    if read is None:
+        return "too few controls"
+    found, low, high = map(percent, read)
+    return f"{found} ({low} to {high})"
 
 
 def _law_table(drawn: Law) -> Table:

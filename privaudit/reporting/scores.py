@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.arms import ALL_ARMS
+from privaudit.statistics.exposure import tpr_bounds
+from privaudit.statistics.units import ranked_last
 
 Vector = NDArray[np.float64]
 
@@ -40,16 +42,23 @@ class Curve:
     tpr: Vector
     n_controls: int
 
-    def at(self, fpr: float) -> float | None:
-        """Largest share of members found with at most this share of controls; None: too few controls to say."""
-        if fpr * self.n_controls < 1:
-            return None
+    def at(self, fpr: float) -> float:
+        """Largest share of members found with at most this share of controls."""
         return float(self.tpr[np.searchsorted(self.fpr, fpr, side="right") - 1])
+
+
+def share_found(members: Vector, controls: Vector, fpr: float) -> tuple[float, float, float] | None:
+    """Share of members found at this share of controls, and its interval; None: too few controls for one."""
+    bounds = tpr_bounds(ranked_last(members), ranked_last(controls), fpr)
+    if bounds is None:
+        return None
+    found = curve(members, controls).at(fpr)
+    return found, min(found, bounds[0]), max(found, bounds[1])
 
 
 def curve(members: Vector, controls: Vector) -> Curve:
     """The exact ROC curve; images without an opinion come last as one tie."""
-    ranked_members, ranked_controls = _ranked(members), _ranked(controls)
+    ranked_members, ranked_controls = ranked_last(members), ranked_last(controls)
     thresholds = np.unique(np.concatenate([ranked_members, ranked_controls]))[::-1]
     fpr = _share_at_or_above(ranked_controls, thresholds)
     tpr = _share_at_or_above(ranked_members, thresholds)
@@ -102,10 +111,6 @@ def law(members: Vector, controls: Vector, bins: int = 40) -> Law | None:
         1 - len(finite_members) / max(len(members), 1),
         1 - len(finite_controls) / max(len(controls), 1),
     )
-
-
-def _ranked(scores: Vector) -> Vector:
-    return np.where(np.isnan(scores), -np.inf, scores).astype(np.float64)
 
 
 def _share_at_or_above(scores: Vector, thresholds: Vector) -> Vector:

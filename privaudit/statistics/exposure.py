@@ -38,19 +38,38 @@ def clopper_pearson_high(successes: NDArray[np.int64], trials: int, level: float
 
 
 @lru_cache(maxsize=64)
-def upper_threshold_rank(n_controls: int, level: float = _TAIL) -> int | None:
-    """Smallest r for which the r-th highest control has a false positive rate of at least 1 %, with this confidence."""
+def upper_threshold_rank(n_controls: int, level: float = _TAIL, rate: float = FALSE_POSITIVE_RATE) -> int | None:
+    """Smallest r for which the r-th highest control surely has at least this false positive rate."""
     ranks = np.arange(1, n_controls + 1)
-    sure = stats.beta.sf(FALSE_POSITIVE_RATE, ranks, n_controls - ranks + 1) >= level
+    sure = stats.beta.sf(rate, ranks, n_controls - ranks + 1) >= level
     return int(ranks[np.argmax(sure)]) if sure.any() else None
 
 
 @lru_cache(maxsize=64)
-def lower_threshold_rank(n_controls: int, level: float = _TAIL) -> int | None:
-    """Largest r for which the r-th highest control has a false positive rate of at most 1 %; None below 368."""
+def lower_threshold_rank(n_controls: int, level: float = _TAIL, rate: float = FALSE_POSITIVE_RATE) -> int | None:
+    """Largest r for which the r-th highest control surely has at most this false positive rate.
+
+    None where there are too few controls: below 368 for 1 %, below 3,688 for 0.1 %.
+    """
     ranks = np.arange(1, n_controls + 1)
-    sure = stats.beta.cdf(FALSE_POSITIVE_RATE, ranks, n_controls - ranks + 1) >= level
+    sure = stats.beta.cdf(rate, ranks, n_controls - ranks + 1) >= level
     return int(ranks[sure][-1]) if sure.any() else None
+
+
+def tpr_bounds(
+    members: NDArray[np.float64], controls: NDArray[np.float64], rate: float, level: float = _TAIL
+) -> tuple[float, float] | None:
+    """Bounds of the TPR at any FPR, of scores; None where there are too few controls for either."""
+    count = len(controls)
+    above, below = lower_threshold_rank(count, level, rate), upper_threshold_rank(count, level, rate)
+    if above is None or below is None or not len(members):
+        return None
+    ordered = np.sort(controls)
+    surely, perhaps = (members > ordered[count - above]).sum(), (members >= ordered[count - below]).sum()
+    return (
+        float(clopper_pearson_low(np.array([surely]), len(members), level)[0]),
+        float(clopper_pearson_high(np.array([perhaps]), len(members), level)[0]),
+    )
 
 
 def tpr_low(counts: Tally, level: float = _TAIL) -> NDArray[np.float64]:

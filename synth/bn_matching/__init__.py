@@ -111,7 +111,7 @@ class BNMatching(Settings):
         "in it, moved, and with flip mirrored",
     )
     temperature: float = Field(4.0, gt=0, description="divides the teachers' logits before soft labels are made")
-    precision: Precision = Field("auto", description="auto: bfloat16 where a trial on this machine shows that it pays")
+    precision: Precision = Field("auto", description="auto: bfloat16 where processor and network make it pay")
 
     def shards(self, members: Images) -> Sequence[Shard]:
         """Batches of one class each; of all classes in turn for global statistics and the mix."""

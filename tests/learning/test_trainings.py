@@ -18,7 +18,7 @@ from privaudit.attack import Context
 from privaudit.calls import Call, Surroundings, inside
 from privaudit.execution import Failure, Task, run
 from privaudit.images import Images
-from privaudit.learning import Network, Recipe, Training, checkpoint, train, trained, trainings
+from privaudit.learning import Recipe, Training, checkpoint, train, trained, trainings
 from privaudit.manifest import result_facts
 from privaudit.store import Entry, Store
 from privaudit.worker import Needs, work
@@ -95,39 +95,17 @@ def test_a_later_task_finds_the_network_in_the_store(tmp_path: Path, monkeypatch
     assert same(arrays(store, *first.values()), arrays(store, *later.values()))
 
 
-def test_the_trial_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: list[Any] = []
-
-    def pays(*found: Any) -> bool:
-        tried.append(found)
-        return True
-
-    precisions: list[bool] = []
-
-    def noted(*found: Any, bfloat16: bool, **more: Any) -> Network:
-        precisions.append(bfloat16)
-        return train(*found, bfloat16=bfloat16, **more)
-
-    monkeypatch.setattr(trainings, "bfloat16_pays", pays)
-    monkeypatch.setattr(trainings, "train", noted)
+@pytest.mark.parametrize("pays", [False, True])
+def test_precision_follows_the_rule_unless_it_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pays: bool
+) -> None:
+    monkeypatch.setattr(trainings, "bfloat16_pays", lambda *_: pays)
     store, auto = Store(tmp_path), RECIPE.model_copy(update={"precision": "auto"})
-    tasks = [attack(store, "one", auto), attack(store, "other", auto, noise(seed=1)), attack(store, "plain")]
+    tasks = [attack(store, "one", auto), attack(store, "plain")]
     found, _ = finished(tasks, store)
-    assert len(tried) == 1
-    assert sorted(precisions) == [False, True, True]
-    assert labels(store).count("trying bfloat16") == 1
-    expected = train(auto, noise(), 3, INNER_SEED, bfloat16=True).arrays()
+    expected = train(auto, noise(), 3, INNER_SEED, bfloat16=pays).arrays()
     assert same(arrays(store, found[tasks[0].key]), expected)
-    wider = auto.model_copy(update={"batch_size": 20})
-    finished([attack(store, "wider", wider)], store)
-    assert len(tried) == 2
-
-
-def test_a_real_trial_answers(tmp_path: Path) -> None:
-    store, auto = Store(tmp_path), RECIPE.model_copy(update={"precision": "auto"})
-    found, _ = finished([attack(store, recipe=auto)], store)
-    assert arrays(store, *found.values())
-    assert "trying bfloat16" in labels(store)
+    assert same(arrays(store, found[tasks[1].key]), train(RECIPE, noise(), 3, INNER_SEED).arrays())
 
 
 def test_outside_of_a_task_it_just_runs(tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ from importlib.resources import files
 import numpy as np
 import pytest
 from report_examples import attack, failing, passing, quiet
+from scipy.stats import norm
 
 from privaudit.errors import InputError
 from privaudit.reporting import worth
 from privaudit.reporting.attack_view import suspected_sentence
 from privaudit.reporting.explanations import EXPLANATIONS, attack_words, explain
-from privaudit.reporting.scores import curve, law, thinned
+from privaudit.reporting.scores import curve, law, share_found, thinned
 from privaudit.reporting.text import SPACE, decimal, markdown, p_value, percent, printable, units
 
 
@@ -68,7 +69,19 @@ def test_curve_by_hand() -> None:
     np.testing.assert_allclose(line.fpr, [0, 0.25, 0.5, 0.75, 1])
     np.testing.assert_allclose(line.tpr, [0.25, 0.5, 0.75, 0.75, 1])
     assert line.at(0.25) == 0.5
-    assert line.at(0.01) is None
+    assert line.at(0.01) == 0.25
+
+
+@pytest.mark.parametrize(("controls", "told"), [(1000, False), (3687, False), (3688, True)])
+def test_a_share_at_a_thousandth_is_told_with_its_interval_or_not_at_all(controls: int, told: bool) -> None:
+    rng = np.random.default_rng(0)
+    members, others = rng.normal(2, 1, 500), rng.normal(0, 1, controls)
+    found = share_found(members, others, 0.001)
+    assert (found is not None) is told
+    if found is not None:
+        share, low, high = found
+        assert low < share < high
+        assert low < 1 - norm.cdf(norm.ppf(0.999) - 2) < high
 
 
 def test_curve_of_ties_is_chance() -> None:

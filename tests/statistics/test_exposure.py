@@ -24,6 +24,7 @@ from privaudit.statistics.exposure import (
     list_depths,
     lower_threshold_rank,
     suspected_list,
+    tpr_bounds,
     tpr_estimate,
     tpr_high,
     tpr_low,
@@ -348,6 +349,26 @@ def test_tpr_bounds_cover(pool: tuple[int, int], law: str) -> None:
     runs = 400
     nominal = simulation.TPR_LAWS[law][2]
     assert max(simulation.tpr_misses(pool, law, runs, seed=4)) <= simulation.allowed(runs, nominal)
+
+
+def test_bounds_at_any_rate_are_those_at_one_percent() -> None:
+    rng = np.random.default_rng(2)
+    for n_controls in (300, 1000, 4000):
+        members, controls = rng.normal(1, 1, 400).round(1), rng.normal(0, 1, n_controls).round(1)
+        counts = scored(members, controls)
+        low, high = tpr_bounds(members, controls, 0.01) or (0.0, float(tpr_high(counts)[0]))
+        assert (low, high) == (tpr_low(counts)[0], tpr_high(counts)[0])
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.1])
+def test_bounds_at_other_rates_cover(rate: float) -> None:
+    rng, truth, runs = np.random.default_rng(3), stats.norm.sf(stats.norm.isf(rate) - 1.5), 400
+    missed = np.zeros(2)
+    for _ in range(runs):
+        found = tpr_bounds(rng.normal(1.5, 1, 300), rng.normal(0, 1, 5000), rate)
+        assert found is not None
+        missed += truth < found[0], truth > found[1]
+    assert max(missed) <= simulation.allowed(runs, 0.025)
 
 
 @pytest.mark.parametrize("law", simulation.AUC_SHIFTS)
