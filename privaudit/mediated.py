@@ -33,21 +33,32 @@ def mediated_reasons(arms: Mapping[Arm, ArmRecord | None], facts: AttackFacts, r
             f"victims used, against {_percent(originals.own.estimate)} of the originals; its silence says nothing"
         ]
     if facts.reach is None:
+        there = raw.tpr_at_1pct_fpr
         return [
-            "silent; it ranks every suspect, and found members where originals were used in place of what is released"
+            "silent; it ranks every suspect; where originals were used in place of what is released it found "
+            f"{_percent(there.estimate)} ({_percent(there.low)} to {_percent(there.high)}) of the members at 1 % false "
+            "accusations, and a weaker trace than theirs may be hidden"
         ]
-    if mine is None:
-        return [
-            "silent; how often it finds the images of its victims was not measured, so that nobody knows what its "
-            "silence hides"
-        ]
-    share = _detectable(release, mine, facts.reach, rule)
+    recovering = "recovering its victims' images as often as it did here"
+    success = None if mine is None else mine.own.estimate
+    if success is None:
+        success, recovering = _found_there(raw), "finding its victims' images as often as where originals were used"
+    share = _detectable(release, success, facts.reach, rule)
     if share is None:
         return ["silent; with this reach it could not have shown a leak of any size"]
     return [
-        "silent; recovering its victims' images as often as it did here, it would have found verbatim copies of "
-        f"members with 95 % power if they were at least {_percent(share)} of the release"
+        f"silent; {recovering}, it would have found verbatim copies of members with 95 % power if they were at least "
+        f"{_percent(share)} of the release"
     ]
+
+
+def _found_there(raw: ArmRecord) -> float:
+    """How often it surely found a used image among the best-scored, where only members were used."""
+    hits = raw.hits_at_reach
+    if hits is None:
+        return 0.0
+    by_chance = hits.n_members / (hits.n_members + hits.n_controls)
+    return max(0.0, (hits.low - by_chance) / (1 - by_chance))
 
 
 def _why(raw: ArmRecord | None) -> str:
@@ -68,9 +79,9 @@ def only_class(found: Recovery) -> bool:
     return found.own.low <= found.own_chance
 
 
-def _detectable(release: ArmRecord, found: Recovery, reach: int, rule: Rule) -> float | None:
+def _detectable(release: ArmRecord, success: float, reach: int, rule: Rule) -> float | None:
+    """The least share of copies that would have been found. success: how often a used image is."""
     n_members, n_controls = release.auc.n_members, release.auc.n_controls
-    success = found.own.estimate
     if endpoint(reach, n_members, n_controls) is not None:
         return detectable_share(reach, n_members, n_controls, ALPHA_FAIL / rule.family, success)
     return detectable_share_by_rank(reach, n_members, n_controls, ALPHA_FAIL / rule.family / 3, success)

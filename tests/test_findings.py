@@ -223,13 +223,33 @@ def test_the_silence_of_a_mediated_attack_is_explained(
     assert says in found.reasons[0]
 
 
-def test_silence_promises_nothing_where_no_recovery_was_measured(innocent: Innocent) -> None:
-    """An attack that returns a ranking tells not how often it finds what its victims used."""
-    facts = attack_facts("a", family="mediated").model_copy(update={"reach": 64})
+def silence(innocent: Innocent, raw_found: int | None, reach: int | None = 64) -> str:
+    """What is said of an attack that returns a ranking. raw_found: members ahead of all others where originals were
+    used; None: all of them.
+    """
+    quiet = scores(40)
+    if raw_found is not None:
+        quiet["raw members"] = quiet["raw controls"][: len(quiet["raw members"])] + 0.3
+        quiet["raw members"][:raw_found] = 50.0
+    facts = attack_facts("a", family="mediated").model_copy(update={"reach": reach})
     rules = {kind: Rule(0.1, 1, 0.1) for kind in ("holds_release", "mediated")}
-    (found,) = find([Case(facts, scores(40))], rules, IDS, (), innocent, "image", True, 0)
+    (found,) = find([Case(facts, quiet)], rules, IDS, (), innocent, "image", True, 0)
     assert found.verdict == "pass"
-    assert "was not measured" in found.reasons[0]
+    return found.reasons[0]
+
+
+def test_what_the_silence_of_a_ranking_hides_follows_from_what_it_found_in_originals(innocent: Innocent) -> None:
+    perfect, half, weak = (silence(innocent, found) for found in (None, 40, 8))
+    assert "finding its victims' images as often as where originals were used, it would have found" in perfect
+    shares = [int(said.rpartition("at least ")[2].partition(" %")[0]) for said in (perfect, half)]
+    assert 20 < shares[0] < shares[1] <= 100
+    assert "could not have shown a leak of any size" in weak
+
+
+def test_a_ranking_of_all_suspects_tells_what_it_found_in_originals(innocent: Innocent) -> None:
+    said = silence(innocent, 40, reach=None)
+    assert "of the members at 1 % false accusations, and a weaker trace than theirs may be hidden" in said
+    assert "%" in said.partition("it found ")[2].partition(" of the members")[0]
 
 
 def test_unchanged_copies_show_no_power(innocent: Innocent) -> None:
