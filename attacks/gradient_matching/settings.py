@@ -82,9 +82,11 @@ def victim_words(settings: VictimSettings) -> str:
     normalised = f"with BatchNorm, where it has any, in {settings.batch_norm} mode"
     if settings.batch_norm == "training":
         normalised += f" and the statistics of the batch {settings.statistics.replace('-', ' ')}"
+    fed = "standardised pixels" if settings.inputs == "standardised" else "pixels from 0 to 1"
     sentences = [
-        f"Here each batch has {_counted(settings.batch_size, 'image')}, and {sent} is sent for it.",
-        f"The network ('{settings.network}') is {state}, {normalised}.",
+        f"Here each batch has {_counted(settings.batch_size, 'image')}, and {sent} is sent for it, in "
+        f"{settings.gradient_precision}.",
+        f"The network ('{settings.network}') is {state}, {normalised}; it is fed {fed}.",
         "He knows the labels." if settings.labels == "known" else "He infers the labels.",
     ]
     if settings.clip_norm is not None:

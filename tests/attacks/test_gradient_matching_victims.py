@@ -228,6 +228,10 @@ def test_settings_that_mean_nothing_say_what_to_do(settings: dict[str, Any], say
     [
         ({}, "each batch has 1 image, and one gradient is sent"),
         ({}, "He infers the labels."),
+        ({}, "one gradient is sent for it, in float32"),
+        ({"gradient_precision": "float64"}, "in float64"),
+        ({}, "it is fed standardised pixels"),
+        ({"inputs": "unit"}, "it is fed pixels from 0 to 1"),
         ({"labels": "known"}, "He knows the labels."),
         ({"batch_size": 8}, "each batch has 8 images"),
         ({"epochs": 0}, "is fresh, with BatchNorm, where it has any, in evaluation mode."),
