@@ -29,7 +29,7 @@ MEMORY = 1024 * MIB
 
 _LARGEST_ADDRESS_SPACE = 4 * MEMORY
 _LONGEST_MESSAGE = 6_000
-_LEFT = "store"
+LEFT = "store"
 """Where added weights are kept: the only folder that reading may write to."""
 
 Outcome = Literal["refused", "converted", "wrong", "crashed", "hung", "memory", "executed", "unclear"]
@@ -68,7 +68,7 @@ def read(kind: Kind, path: Path) -> Any:
         from privaudit.data.teacher_file import read_teacher
 
         if kind == "weights":
-            return weights.add(path, path.parents[1] / _LEFT)
+            return weights.add(path, path.parents[1] / LEFT)
         return read_teacher(path, "mlp", (12, 12, 1), 3)[1]
     return _read_text(kind, path)
 
@@ -98,7 +98,7 @@ def judged(case: Case, folder: Path) -> Result:
         path = case.build(inside)
         before = _listed(folder)
         found = _in_a_process(case, path, work)
-        new = sorted(name for name in _listed(folder) - before if name.partition("/")[0] != _LEFT)
+        new = sorted(name for name in _listed(folder) - before if name.partition("/")[0] != LEFT)
     finally:
         shutil.rmtree(folder)
     if new:

@@ -1,6 +1,7 @@
-"""Files and values changed at random: only refusals in plain words come out, and soon.
+"""Files and values changed at random: only refusals in plain words come out, and soon, and without much memory.
 
-PRIVAUDIT_FUZZ_SECONDS: how many seconds each of the tests goes on; without it, one round of examples.
+One fuzzer for each group of loaders. PRIVAUDIT_FUZZ_SECONDS: how many seconds each goes on; without it, one round of
+examples. How many examples that were is printed (`pytest -s`).
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import hostile_texts
 import numpy as np
 import pytest
 import yaml
-from hostile_cases import GREY, Kind, encoded, json_of, npy_of, npz
-from hostile_reading import fault_of, read
+from hostile_cases import GREY, MIB, Kind, encoded, json_of, npy_of, npz
+from hostile_reading import LEFT, MEMORY, fault_of, read
+from hostile_reading import SECONDS as SLOWEST
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
@@ -28,7 +30,6 @@ from privaudit.errors import PrivauditError
 
 GIVEN = os.environ.get("PRIVAUDIT_FUZZ_SECONDS")
 SECONDS = float(GIVEN or 0)
-SLOWEST = 10.0
 
 Place = tuple[Kind, str, Callable[[], bytes]]
 FILES: dict[str, Place] = {
@@ -52,17 +53,43 @@ FILES: dict[str, Place] = {
 }
 
 
+GROUPS: dict[str, tuple[str, ...]] = {
+    "pictures": ("png", "grey png", "jpg", "progressive jpg", "tif", "gif", "bmp", "webp"),
+    "arrays": ("npz", "npy"),
+    "tables": ("csv", "groups"),
+    "networks": ("safetensors", "teacher"),
+    "records": ("release", "manifest"),
+    "configuration": hostile_texts.KINDS,
+}
+
+
 def repeated(test: Callable[[], None]) -> None:
     """One round, and more of them as long as the given time lasts."""
-    started = time.monotonic()
+    started, rounds = time.monotonic(), 1
     test()
     while time.monotonic() < started + SECONDS:
         test()
+        rounds += 1
+    print(f"{rounds} rounds in {time.monotonic() - started:.0f} seconds")
 
 
-def judge(kind: Kind, path: Path) -> None:
-    """Read it; whatever else than a refusal comes out goes on, and fails the test."""
-    started = time.monotonic()
+def memory_peak(start_anew: bool = False) -> int:
+    """Most memory of this process since the peak was forgotten, in bytes; 0 where the system does not tell."""
+    try:
+        if start_anew:
+            Path("/proc/self/clear_refs").write_text("5")
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+
+def judge(kind: Kind, path: Path, folder: Path) -> None:
+    """Read it; whatever else than a refusal comes out goes on, and fails the test. folder: all that lies in it stays
+    as it is, but for the store of weights.
+    """
+    there = set(folder.rglob("*"))
+    memory, started = memory_peak(start_anew=True), time.monotonic()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -73,17 +100,25 @@ def judge(kind: Kind, path: Path) -> None:
         message = "It was taken."
     assert fault_of(message, path) == "", message
     assert time.monotonic() - started < SLOWEST
+    assert memory_peak() - memory < MEMORY
+    left = {path for path in set(folder.rglob("*")) ^ there if LEFT not in path.parts}
+    assert not left, "files came or went"
 
 
-FUZZED = settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+def fuzzed(formats: int) -> settings:
+    """Of a fuzzer of so many formats."""
+    return settings(
+        max_examples=60 * formats, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+
+
 HITS = st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=6), st.integers(0, 3)), min_size=1, max_size=5)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_changed_bytes(name: str, tmp_path: Path) -> None:
-    """hits: where bytes are put, which ones, and how many they replace."""
-    kind, place, make = FILES[name]
-    whole, path = make(), tmp_path / place
+def prepared(name: str, folder: Path) -> tuple[Path, Path]:
+    """Where the file of this format is to lie in a new folder, with all that goes with it; and what is read."""
+    kind, place, _ = FILES[name]
+    path = folder / place
     path.parent.mkdir(parents=True, exist_ok=True)
     if name in ("csv", "groups"):
         (path.parent / "a").mkdir()
@@ -91,18 +126,27 @@ def test_changed_bytes(name: str, tmp_path: Path) -> None:
     elif kind == "release":
         (path.parent / "images" / "00000").mkdir(parents=True)
         (path.parent / "images" / "00000" / "000000000.png").write_bytes(encoded("png"))
-    folders = {"data": tmp_path / "data", "r": tmp_path / "r"}
-    read_at = path if name == "csv" else folders.get(place.partition("/")[0], path)
+    path.touch()
+    folders = {"data": folder / "data", "r": folder / "r"}
+    return path, path if name == "csv" else folders.get(place.partition("/")[0], path)
 
-    @FUZZED
-    @given(hits=HITS, cut=st.none() | st.floats(0, 1))
-    def one(hits: list[tuple[float, bytes, int]], cut: float | None) -> None:
+
+@pytest.mark.parametrize("loader", GROUPS)
+def test_changed_bytes(loader: str, tmp_path: Path) -> None:
+    """hits: where bytes are put, which ones, and how many they replace."""
+    names = GROUPS[loader]
+    made = {name: (FILES[name][2](), *prepared(name, tmp_path / name)) for name in names}
+
+    @fuzzed(len(names))
+    @given(name=st.sampled_from(names), hits=HITS, cut=st.none() | st.floats(0, 1))
+    def one(name: str, hits: list[tuple[float, bytes, int]], cut: float | None) -> None:
+        whole, path, read_at = made[name]
         content = bytearray(whole)
         for at, junk, replaced in hits:
             start = int(at * len(content))
             content[start : start + replaced] = junk
         path.write_bytes(content if cut is None else content[: int(cut * len(content))])
-        judge(kind, read_at)
+        judge(FILES[name][0], read_at, tmp_path)
 
     repeated(one)
 
@@ -127,14 +171,19 @@ VALUES = st.recursive(
 )
 
 
-@pytest.mark.parametrize("kind", hostile_texts.KINDS)
-def test_changed_values(kind: Kind, tmp_path: Path) -> None:
+def test_changed_values(tmp_path: Path) -> None:
     """Keys and values over those of a good file, and one within a place chosen at random."""
     path = tmp_path / "x.yaml"
+    path.touch()
 
-    @FUZZED
-    @given(changes=st.dictionaries(KEYS, VALUES, max_size=4), within=VALUES, choice=st.integers(0, 10**6))
-    def one(changes: dict[Any, Any], within: Any, choice: int) -> None:
+    @fuzzed(len(hostile_texts.KINDS))
+    @given(
+        kind=st.sampled_from(hostile_texts.KINDS),
+        changes=st.dictionaries(KEYS, VALUES, max_size=4),
+        within=VALUES,
+        choice=st.integers(0, 10**6),
+    )
+    def one(kind: Kind, changes: dict[Any, Any], within: Any, choice: int) -> None:
         values = yaml.safe_load(hostile_texts.GOOD[kind])
         place: Any = values
         while isinstance(place, dict | list) and place:
@@ -146,6 +195,25 @@ def test_changed_values(kind: Kind, tmp_path: Path) -> None:
                 break
             place = place[key]
         path.write_text(yaml.safe_dump(values | changes), encoding="utf-8", errors="replace")
-        judge(kind, path)
+        judge(kind, path, tmp_path)
 
     repeated(one)
+
+
+def test_the_judge_sees_memory_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def eats(kind: str, path: Path) -> None:
+        np.ones(10 * MIB)
+
+    def writes(kind: str, path: Path) -> None:
+        (tmp_path / "stray").touch()
+
+    def removes(kind: str, path: Path) -> None:
+        path.unlink()
+
+    monkeypatch.setattr(f"{__name__}.MEMORY", 64 * MIB)
+    for fault in (writes, removes, *([eats] if memory_peak() else [])):
+        path = tmp_path / "x"
+        path.touch()
+        monkeypatch.setattr(f"{__name__}.read", fault)
+        with pytest.raises(AssertionError):
+            judge("dataset", path, tmp_path)
