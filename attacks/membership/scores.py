@@ -111,7 +111,11 @@ def lira(target: Floats, shadows: Shadows, pooled: bool = False) -> Floats:
 
 
 def lira_offline(target: Floats, shadows: Shadows, pooled: bool = False) -> Floats:
-    """Minus the log probability that a network trained without the image is as sure of it as the target."""
+    """Minus the log probability that a network trained without the image is as sure of it as the target.
+
+    With a variance per image it ranks as scores that are calibrated per image, which have one law for all images that
+    are no members (Jälkö et al. 2026, arXiv 2605.25819); the target must not be one of the shadows.
+    """
     outer = shadows.side(False)
     return np.asarray(-stats.norm.logsf(target, outer.mean, outer.deviation(pooled)))
 
@@ -204,13 +208,3 @@ def rmia(
         raise InputError("RMIA compares with images of a population; found none.")
     beaten = np.searchsorted(others, ratio - np.log(gamma), side="right") / len(others)
     return np.where(np.isnan(ratio), np.nan, beaten)
-
-
-def calibrated(target: Floats, shadows: Shadows) -> Floats:
-    """Standard deviations above the mean of the image's own shadows out (Jälkö et al. 2026, arXiv 2605.25819).
-
-    Scores of different images then share one law for images that are no members, which pooled figures at low
-    false-positive rates need. The target must not be one of the shadows.
-    """
-    outer = shadows.side(False)
-    return np.asarray((target - outer.mean) / outer.deviation(pooled=False))
