@@ -71,7 +71,8 @@ def _data_record(plan_: Plan, pools: Pools | None) -> DataRecord:
         scored_fresh=pools.count("fresh"),
         not_assessed_members=tuple(member_id(int(row)) for row in pools.straddling_members),
         left_out_controls=pools.left_out_controls,
-        near_duplicate_threshold=pools.near_duplicate_threshold,
+        near_duplicate_threshold=pools.near_duplicate_thresholds[0],
+        near_duplicate_threshold_mirrored=pools.near_duplicate_thresholds[1],
         linked_members=0 if pools.siblings is None else pools.siblings.count("members"),
         linked_controls=0 if pools.siblings is None else pools.siblings.count("controls", "fresh"),
     )
@@ -298,11 +299,11 @@ def _steps(store: Store, label: str, tasks: Sequence[Task], workers: int = 0) ->
         yield store.load(result.arrays)
 
 
-def _link(images: Images, store: Store, workers: int) -> tuple[NDArray[np.int64], float]:
-    """Near-duplicate pairs and their threshold. Each task holds two blocks of images, and nothing holds them all."""
+def _link(images: Images, store: Store, workers: int) -> tuple[NDArray[np.int64], duplicates.Thresholds]:
+    """Near-duplicate pairs and their thresholds. Each task holds two blocks of images, and nothing holds them all."""
     blocks = duplicates.blocks_of(images)
     stored = [{"pixels": store.put_array(block)} for block in blocks]
-    asked = duplicates.block_pairs([len(block) for block in blocks], duplicates.THRESHOLDS[0])
+    asked = duplicates.block_pairs([len(block) for block in blocks])
     label = "looking for near-duplicates"
     facts = {**result_facts("cpu"), "version": duplicates.VERSION}
     tasks = [
@@ -310,7 +311,7 @@ def _link(images: Images, store: Store, workers: int) -> tuple[NDArray[np.int64]
         for (one, other), arguments in asked.items()
     ]
     at_once = workers if len(tasks) > 1 else 0  # a few images are done before processes have started
-    return duplicates.accepted(*duplicates.joined_pairs(_steps(store, label, tasks, at_once)), len(images))
+    return duplicates.accepted(_steps(store, label, tasks, at_once), len(images))
 
 
 def _blind_baseline(ranked: Pools | Siblings, unit: Unit, seed: int, store: Store) -> BlindBaseline | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.images import Images
 from privaudit.store import Arrays
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 THRESHOLDS = (0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.999)
 """Correlations from which on two images count as linked; the first whose largest cluster stays small is used."""
@@ -20,7 +23,7 @@ LARGEST_CLUSTER = 0.01
 _EQUAL = 1 - 1e-5
 """Float32 correlation of equal images, rounding included."""
 
-VERSION = 2
+VERSION = 3
 """Rises when the pairs of the same images change."""
 
 BLOCK, _MOST_BLOCKS = 2**14, 64
@@ -31,6 +34,8 @@ _ROWS = 2048
 _PAIRS = 2**16
 
 Pairs = NDArray[np.int64]
+Thresholds = tuple[float, float]
+"""Of images as they are, and mirrored."""
 
 PAIRS_OF = "privaudit.duplicates:pairs_of"
 
@@ -55,54 +60,49 @@ def blocks_of(images: Images) -> list[NDArray[np.uint8]]:
     return [images.pixels[start : start + size] for start in range(0, len(images), size)]
 
 
-def block_pairs(lengths: Sequence[int], threshold: float) -> dict[tuple[int, int], dict[str, Any]]:
+def block_pairs(lengths: Sequence[int]) -> dict[tuple[int, int], dict[str, Any]]:
     """Every two blocks that are compared, by their numbers, with the arguments for `pairs_of`: a task each."""
     starts = np.cumsum([0, *lengths]).tolist()
     return {
-        (one, other): {"threshold": threshold, "rows": starts[one], "columns": starts[other]}
+        (one, other): {"threshold": THRESHOLDS[0], "rows": starts[one], "columns": starts[other]}
         for one in range(len(lengths))
         for other in range(one, len(lengths))
     }
 
 
-def joined_pairs(found: Iterable[Arrays]) -> tuple[Pairs, NDArray[np.float64]]:
-    """What `pairs_of` found in all the blocks: int64 [P, 2] in order, and the correlations."""
-    parts = [{"pairs": np.zeros((0, 2), dtype=np.int64), "value": np.zeros(0)}, *found]
-    pairs, value = (np.concatenate([arrays[name] for arrays in parts]) for name in ("pairs", "value"))
-    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    return pairs[order], value[order]
-
-
-def near_pairs(images: Images, threshold: float) -> tuple[Pairs, NDArray[np.float64]]:
-    """All pairs (i, j), i < j, whose pixels correlate at least this much: int64 [P, 2] in order; the correlations."""
-    blocks = blocks_of(images)
-    return joined_pairs(
-        pairs_of(arguments, {"rows": {"pixels": blocks[one]}, "columns": {"pixels": blocks[other]}})
-        for (one, other), arguments in block_pairs([len(block) for block in blocks], threshold).items()
-    )
-
-
 def pairs_of(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays:
-    """The pairs of one block of rows with one of columns: inputs {'rows', 'columns'} to 'pairs' and 'value'."""
+    """The pairs (i, j), i < j, of one block of rows with one of columns whose pixels correlate at least this much.
+
+    Inputs {'rows', 'columns'} to 'pairs', int64 [P, 2], and 'value', their correlations; and the same of rows with the
+    mirror images of columns, 'mirrored pairs' and 'mirrored value'.
+    """
     import torch
 
-    first = [arguments[name] for name in ("rows", "columns")]
     rows = torch.from_numpy(_features(inputs["rows"]["pixels"]))
-    columns = rows if first[0] == first[1] else torch.from_numpy(_features(inputs["columns"]["pixels"]))
+    found: dict[str, NDArray[Any]] = {}
+    for name, pixels in (("", inputs["columns"]["pixels"]), ("mirrored ", inputs["columns"]["pixels"][:, :, ::-1])):
+        columns = torch.from_numpy(_features(pixels))
+        pairs, value = _pairs(rows, columns, (arguments["rows"], arguments["columns"]), arguments["threshold"])
+        found |= {f"{name}pairs": pairs.numpy(), f"{name}value": value.numpy().astype(np.float64)}
+    return found
+
+
+def _pairs(rows: Tensor, columns: Tensor, first: tuple[int, int], threshold: float) -> tuple[Tensor, Tensor]:
+    import torch
+
     quick_rows, quick_columns = rows.bfloat16(), columns.bfloat16()
     found, values = [torch.zeros(0, 2, dtype=torch.int64)], [torch.zeros(0)]
     for down in range(0, len(rows), _ROWS):
         for across in range(0, len(columns), _ROWS):
             # bfloat16 finds the candidates; its error is far below the margin.
             products = quick_rows[down : down + _ROWS] @ quick_columns[across : across + _ROWS].T
-            likely = torch.nonzero(products >= arguments["threshold"] - 0.02) + torch.tensor([down, across])
+            likely = torch.nonzero(products >= threshold - 0.02) + torch.tensor([down, across])
             likely = likely[likely[:, 0] + first[0] < likely[:, 1] + first[1]]
             for part in torch.split(likely, _PAIRS):
                 value = (rows[part[:, 0]] * columns[part[:, 1]]).sum(1)
-                found.append(part[value >= arguments["threshold"]])
-                values.append(value[value >= arguments["threshold"]])
-    pairs = torch.cat(found) + torch.tensor(first)
-    return {"pairs": pairs.numpy(), "value": torch.cat(values).numpy().astype(np.float64)}
+                found.append(part[value >= threshold])
+                values.append(value[value >= threshold])
+    return torch.cat(found) + torch.tensor(first), torch.cat(values)
 
 
 def clusters(count: int, pairs: Pairs) -> NDArray[np.int64]:
@@ -114,22 +114,38 @@ def clusters(count: int, pairs: Pairs) -> NDArray[np.int64]:
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
-def linked(images: Images) -> tuple[Pairs, float]:
-    """Near-duplicate pairs at the lowest threshold whose largest cluster holds under 1 % of the images.
+def linked(images: Images) -> tuple[Pairs, Thresholds]:
+    """Near-duplicate pairs, mirrored ones too, at the lowest thresholds whose largest cluster holds under 1 % of the
+    images.
 
-    At most a cluster of two is always accepted. Returns the pairs and the threshold.
+    At most a cluster of two is always accepted. Returns the pairs, int64 [P, 2] in order, and both thresholds.
     """
-    return accepted(*near_pairs(images, THRESHOLDS[0]), len(images))
+    blocks = blocks_of(images)
+    found = (
+        pairs_of(arguments, {"rows": {"pixels": blocks[one]}, "columns": {"pixels": blocks[other]}})
+        for (one, other), arguments in block_pairs([len(block) for block in blocks]).items()
+    )
+    return accepted(found, len(images))
 
 
-def accepted(pairs: Pairs, value: NDArray[np.float64], count: int) -> tuple[Pairs, float]:
-    """The same of the pairs that correlate at least as much as the lowest of the thresholds."""
+def accepted(found: Iterable[Arrays], count: int) -> tuple[Pairs, Thresholds]:
+    """The same of what `pairs_of` found in all the blocks."""
+    parts = list(found)
+    plain, threshold = _accepted(parts, "", np.zeros((0, 2), dtype=np.int64), count)
+    both, mirrored = _accepted(parts, "mirrored ", plain, count)
+    return both, (threshold, mirrored)
+
+
+def _accepted(parts: Sequence[Arrays], name: str, before: Pairs, count: int) -> tuple[Pairs, float]:
+    """Pairs of this kind added to those before, and their threshold."""
+    pairs = np.concatenate([np.zeros((0, 2), dtype=np.int64), *(part[f"{name}pairs"] for part in parts)])
+    value = np.concatenate([np.zeros(0), *(part[f"{name}value"] for part in parts)])
     allowed = max(2, int(LARGEST_CLUSTER * count))
     for threshold in THRESHOLDS:
-        kept = pairs[value >= threshold]
-        if len(kept) == 0 or np.bincount(clusters(count, kept)).max() <= allowed:
-            return kept, threshold
-    return pairs[value >= _EQUAL], 1.0
+        both = np.unique(np.concatenate([before, pairs[value >= threshold]]), axis=0)
+        if len(both) == len(before) or np.bincount(clusters(count, both)).max() <= allowed:
+            return both, threshold
+    return np.unique(np.concatenate([before, pairs[value >= _EQUAL]]), axis=0), 1.0
 
 
 def joined_units(units: NDArray[np.str_], pairs: Pairs) -> NDArray[np.int64]:

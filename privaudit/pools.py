@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit import seeds
-from privaudit.duplicates import Pairs, linked, straddling, surplus
+from privaudit.duplicates import Pairs, Thresholds, linked, straddling, surplus
 from privaudit.errors import InputError
 from privaudit.identical import public_already
 from privaudit.images import Dataset, Images, concatenate
@@ -44,7 +44,7 @@ class Pools:
     scored_fresh: Rows
     straddling_members: Rows
     left_out_controls: int
-    near_duplicate_threshold: float | None
+    near_duplicate_thresholds: Thresholds | tuple[None, None]
     unit: Unit
     public_members: Rows = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     siblings: Siblings | None = None
@@ -112,7 +112,7 @@ def make_pools(
     seed: int,
     random_split: bool = False,
     public: Images | None = None,
-    link: Callable[[Images], tuple[Pairs, float]] = linked,
+    link: Callable[[Images], tuple[Pairs, Thresholds]] = linked,
 ) -> Pools:
     """Split the controls, leave out straddling pairs from both sides, and choose the suspects.
 
@@ -143,9 +143,10 @@ def make_pools(
         raise InputError(f"Reference images are {own.images.size}, members {members.images.size}: give one size.")
     everything = [("m", members), ("c", scored), ("f", fresh_part), ("r", own)]
     published = np.concatenate([public_already(data.images, public) for _, data in everything[:3]])
-    pairs, threshold = np.zeros((0, 2), dtype=np.int64), None
+    pairs: Pairs = np.zeros((0, 2), dtype=np.int64)
+    thresholds: Thresholds | tuple[None, None] = (None, None)
     if not random_split or published.any():
-        pairs, threshold = link(concatenate([data.images for _, data in everything]))
+        pairs, thresholds = link(concatenate([data.images for _, data in everything]))
     all_units = [units_of_side(name, data) for name, data in everything]
     n_suspects = len(members) + len(scored) + len(fresh_part)
     crossing = pairs[:0] if random_split else pairs
@@ -175,7 +176,7 @@ def make_pools(
         suspects("fresh", fresh_part, out_fresh, max_suspects),
         np.flatnonzero(out_members & ~published[: len(members)]),
         int(out_controls.sum() + out_fresh.sum()),
-        None if random_split else threshold,
+        (None, None) if random_split else thresholds,
         "image" if members.groups is None else "person",
         np.flatnonzero(published[: len(members)]),
     )

@@ -9,14 +9,24 @@ import pytest
 from audit_examples import random_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from privaudit import audit, duplicates
 from privaudit.data.loading import load
-from privaudit.duplicates import clusters, joined_units, linked, near_pairs, straddling, surplus
+from privaudit.duplicates import Pairs, clusters, joined_units, linked, pairs_of, straddling, surplus
 from privaudit.images import Images, concatenate
 from privaudit.statistics.detection import detect
 from privaudit.statistics.tally import placements, tally
 from privaudit.store import Store
+
+
+def near_pairs(images: Images, threshold: float, mirrored: bool = False) -> tuple[Pairs, NDArray[np.float64]]:
+    """Pairs and correlations, of one block."""
+    inputs = {"pixels": images.pixels}
+    found = pairs_of({"threshold": threshold, "rows": 0, "columns": 0}, {"rows": inputs, "columns": inputs})
+    name = "mirrored " if mirrored else ""
+    order = np.lexsort((found[f"{name}pairs"][:, 1], found[f"{name}pairs"][:, 0]))
+    return found[f"{name}pairs"][order], found[f"{name}value"][order]
 
 
 def mixed(images: Images, noise: int, seed: int) -> Images:
@@ -37,6 +47,39 @@ def test_pairs_are_those_of_the_full_matrix(side: int, channels: int) -> None:
     assert {(int(i), int(j)) for i, j in pairs} == expected
     assert len(expected) == 14
     assert (value >= 0.9).all()
+
+
+def test_mirrored_pairs_are_those_of_the_full_matrix() -> None:
+    base = random_images(30, 1, 8, 3)
+    other = base.take(slice(0, 10))
+    flipped = Images(np.ascontiguousarray(other.pixels[:, :, ::-1]), other.labels)
+    images = concatenate([base, mixed(flipped, 20, 2), base.take(slice(5, 7))])
+    rows, mirrored = (pixels.reshape(len(images), -1) for pixels in (images.pixels, images.pixels[:, :, ::-1]))
+    exact = np.corrcoef(rows.astype(float), mirrored.astype(float))[: len(images), len(images) :]
+    expected = [[i, j] for i, j in np.argwhere(exact >= 0.9).tolist() if i < j]
+    assert near_pairs(images, 0.9, mirrored=True)[0].tolist() == expected
+    assert {(row, 30 + row) for row in range(10)} <= set(map(tuple, expected))
+
+
+def test_a_mirrored_copy_straddles() -> None:
+    """As photographs do that a collection holds twice, once mirrored."""
+    base = random_images(60, 7)
+    flipped = Images(np.ascontiguousarray(base.pixels[:1, :, ::-1]), base.labels[:1])
+    pairs, thresholds = linked(concatenate([base, flipped]))
+    assert pairs.tolist() == [[0, 60]]
+    assert thresholds == (0.95, 0.95)
+
+
+def test_mirrored_clusters_raise_their_threshold_alone() -> None:
+    """Of 408 images a cluster may hold four: each of the two does, but not both together."""
+    base, one = random_images(400, 8), random_images(1, 9)
+    flipped = Images(np.ascontiguousarray(one.pixels[:, :, ::-1]), one.labels)
+    images = concatenate([base, *(mixed(which, 20, seed) for which in (one, flipped) for seed in range(4))])
+    pairs, (plain, mirrored) = linked(images)
+    assert plain == 0.95 < mirrored
+    together = clusters(len(images), pairs)
+    assert len(set(together[400:404])) == len(set(together[404:])) == 1
+    assert together[400] != together[404]
 
 
 def test_blocks_of_rows_do_not_matter() -> None:
@@ -60,7 +103,7 @@ def test_threshold_rises_until_clusters_are_small() -> None:
     assert len(alone) == 0
     one = random_images(1, 6)
     many = concatenate([random_images(100, 7), *(mixed(one, 12, seed) for seed in range(30))])
-    pairs, threshold = linked(many)
+    pairs, (threshold, _) = linked(many)
     assert threshold > 0.95
     assert len(pairs) == 0 or np.bincount(clusters(len(many), pairs)).max() <= 2
 
@@ -68,7 +111,7 @@ def test_threshold_rises_until_clusters_are_small() -> None:
 def test_equal_images_are_linked_however_many_they_are() -> None:
     """Even where no threshold keeps clusters small, images that are the same stay together."""
     images = concatenate([random_images(40, 8, 32, 3), *(random_images(1, 9, 32, 3) for _ in range(20))])
-    pairs, threshold = linked(images)
+    pairs, (threshold, _) = linked(images)
     assert threshold == 1.0
     assert len(pairs) == 20 * 19 // 2
 
@@ -159,12 +202,12 @@ def test_leaving_out_near_duplicates_manufactures_no_leak(n_members: int, n_cont
 def test_blocks_that_are_tasks_of_their_own_do_not_matter(seed: int, count: int, size: int) -> None:
     base = random_images(count, seed)
     images = concatenate([base, mixed(base.take(slice(0, count // 2)), 25, seed), base.take(slice(1, 3))])
-    whole = near_pairs(images, 0.9)
+    whole = linked(images)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(duplicates, "BLOCK", size)
-        blocks = near_pairs(images, 0.9)
+        blocks = linked(images)
     np.testing.assert_array_equal(whole[0], blocks[0])
-    np.testing.assert_allclose(whole[1], blocks[1], rtol=1e-6)
+    assert whole[1] == blocks[1]
     assert whole[0].tolist() == sorted(whole[0].tolist())
 
 

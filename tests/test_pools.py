@@ -60,7 +60,7 @@ def test_a_random_split_by_privaudit_is_not_searched_again() -> None:
     images = random_images(60, 1)
     doubled = dataset(concatenate([images, images.take(slice(0, 5))]))
     found = make_pools(doubled, doubled, doubled, doubled, max_suspects=10_000, seed=0, random_split=True)
-    assert found.near_duplicate_threshold is None
+    assert found.near_duplicate_thresholds == (None, None)
     assert len(found.scored_members) == 65
 
 

@@ -54,8 +54,10 @@ def data(counts: DataRecord) -> tuple[Fact, ...]:
     """What was audited, in words."""
     open_end = explain("data").not_shown
     left_out = len(counts.not_assessed_members)
-    threshold = counts.near_duplicate_threshold
+    threshold, mirrored = counts.near_duplicate_threshold, counts.near_duplicate_threshold_mirrored
     near = "not assessed" if threshold is None else f"similarity of at least {decimal(threshold)}"
+    if mirrored is not None:
+        near += f", mirrored of at least {decimal(mirrored)}"
     return (
         Fact(
             "Members",
