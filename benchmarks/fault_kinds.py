@@ -154,8 +154,8 @@ KINDS = {
     "file removed": Kind(file_removed, 3),
     "input removed": Kind(input_removed, 1, running=True),
     "store damaged": Kind(store_damaged, 3),
-    "right revoked": Kind(right_revoked, 2, rights=True),
-    "disk filled": Kind(disk_filled, 2, rights=True),
+    "right revoked": Kind(right_revoked, 2, running=True, rights=True),
+    "disk filled": Kind(disk_filled, 2, running=True, rights=True),
     "second run": Kind(second_run, 1, running=True),
     RAY: Kind(ray_worker_killed, 1, running=True),
 }

@@ -83,7 +83,9 @@ def fault(kind: str, seed: int, whole: float, right: dict[str, Any], further: Se
             mend = KINDS[kind].harm(run, rng) if happens else False
             code, said = ended(run)
             found |= {"first": code, "said": said.strip().replace(name, "")[-400:]}
-            found["met"] = mend is not False and (kind != "interrupted" or code == INTERRUPTED)
+            too_late = kind == "interrupted" and code in DONE
+            found["met"] = mend is not False and not too_late
+            told = kind != "interrupted" or too_late or code == INTERRUPTED
             if callable(mend):
                 mend()
             found["traceback"] = "Traceback" in said
@@ -96,7 +98,7 @@ def fault(kind: str, seed: int, whole: float, right: dict[str, Any], further: Se
             found["differences"] = ["no results"] if now is None else list(differences(right, now))[:5]
             left = list((folder / "place").rglob(".partial-*"))
             found["temporary_files"] = len(left)
-    found["good"] = code in DONE and not found["differences"] and not found["traceback"]
+    found["good"] = told and code in DONE and not found["differences"] and not found["traceback"]
     return found
 
 

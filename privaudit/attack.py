@@ -296,8 +296,9 @@ def uses_backbones(attack: Attack) -> bool:
 def suspects_at_a_time(attack: Attack) -> int | None:
     """How many suspects it may be shown in one task (class attribute `suspects_at_a_time`); None: always all of them.
 
-    An attack may declare it where it judges a suspect by what is seen and by the attacker's own images, and not by the
-    other suspects: many suspects are then shared out among tasks, each with all that is seen and all his own images.
+    An attack may declare it where it judges a suspect by what is seen and by the attacker's own images, and by other
+    suspects only so far as any large part of them does as well: many suspects are then shared out among tasks, in the
+    order of the shuffled pile, each with all that is seen and all his own images.
     """
     declared = getattr(type(attack), "suspects_at_a_time", None)
     return None if declared is None else int(declared)

@@ -60,11 +60,14 @@ def blocks_of(images: Images) -> list[NDArray[np.uint8]]:
     return [images.pixels[start : start + size] for start in range(0, len(images), size)]
 
 
-def block_pairs(lengths: Sequence[int]) -> dict[tuple[int, int], dict[str, Any]]:
-    """Every two blocks that are compared, by their numbers, with the arguments for `pairs_of`: a task each."""
+def block_pairs(lengths: Sequence[int], mirrored: bool = True) -> dict[tuple[int, int], dict[str, Any]]:
+    """Every two blocks that are compared, by their numbers, with the arguments for `pairs_of`: a task each.
+
+    mirrored: whether mirrored near-duplicates are looked for, too.
+    """
     starts = np.cumsum([0, *lengths]).tolist()
     return {
-        (one, other): {"threshold": THRESHOLDS[0], "rows": starts[one], "columns": starts[other]}
+        (one, other): {"threshold": THRESHOLDS[0], "rows": starts[one], "columns": starts[other], "mirrored": mirrored}
         for one in range(len(lengths))
         for other in range(one, len(lengths))
     }
@@ -74,14 +77,15 @@ def pairs_of(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arra
     """The pairs (i, j), i < j, of one block of rows with one of columns whose pixels correlate at least this much.
 
     Inputs {'rows', 'columns'} to 'pairs', int64 [P, 2], and 'value', their correlations; and the same of rows with the
-    mirror images of columns, 'mirrored pairs' and 'mirrored value'.
+    mirror images of columns, 'mirrored pairs' and 'mirrored value', where asked.
     """
     import torch
 
     rows = torch.from_numpy(_features(inputs["rows"]["pixels"]))
     found: dict[str, NDArray[Any]] = {}
-    for name, pixels in (("", inputs["columns"]["pixels"]), ("mirrored ", inputs["columns"]["pixels"][:, :, ::-1])):
-        columns = torch.from_numpy(_features(pixels))
+    for name in ("", "mirrored ") if arguments["mirrored"] else ("",):
+        pixels = inputs["columns"]["pixels"]
+        columns = torch.from_numpy(_features(pixels[:, :, ::-1] if name else pixels))
         pairs, value = _pairs(rows, columns, (arguments["rows"], arguments["columns"]), arguments["threshold"])
         found |= {f"{name}pairs": pairs.numpy(), f"{name}value": value.numpy().astype(np.float64)}
     return found
@@ -120,12 +124,20 @@ def linked(images: Images) -> tuple[Pairs, Thresholds]:
 
     At most a cluster of two is always accepted. Returns the pairs, int64 [P, 2] in order, and both thresholds.
     """
+    return accepted(_found(images, mirrored=True), len(images))
+
+
+def linked_unmirrored(images: Images) -> tuple[Pairs, float]:
+    """The same without mirrored ones."""
+    return _accepted(_found(images, mirrored=False), "", np.zeros((0, 2), dtype=np.int64), len(images))
+
+
+def _found(images: Images, mirrored: bool) -> list[Arrays]:
     blocks = blocks_of(images)
-    found = (
+    return [
         pairs_of(arguments, {"rows": {"pixels": blocks[one]}, "columns": {"pixels": blocks[other]}})
-        for (one, other), arguments in block_pairs([len(block) for block in blocks]).items()
-    )
-    return accepted(found, len(images))
+        for (one, other), arguments in block_pairs([len(block) for block in blocks], mirrored).items()
+    ]
 
 
 def accepted(found: Iterable[Arrays], count: int) -> tuple[Pairs, Thresholds]:
@@ -137,15 +149,29 @@ def accepted(found: Iterable[Arrays], count: int) -> tuple[Pairs, Thresholds]:
 
 
 def _accepted(parts: Sequence[Arrays], name: str, before: Pairs, count: int) -> tuple[Pairs, float]:
-    """Pairs of this kind added to those before, and their threshold."""
+    """Pairs of this kind added to those before, and their threshold. What is linked anyway, as equal images are however
+    many there are, does not count as too large.
+    """
     pairs = np.concatenate([np.zeros((0, 2), dtype=np.int64), *(part[f"{name}pairs"] for part in parts)])
     value = np.concatenate([np.zeros(0), *(part[f"{name}value"] for part in parts)])
-    allowed = max(2, int(LARGEST_CLUSTER * count))
+    sure = np.concatenate([before, pairs[value >= _EQUAL]])
+    allowed = max(2, int(LARGEST_CLUSTER * count), _largest(count, sure))
     for threshold in THRESHOLDS:
-        both = np.unique(np.concatenate([before, pairs[value >= threshold]]), axis=0)
-        if len(both) == len(before) or np.bincount(clusters(count, both)).max() <= allowed:
-            return both, threshold
-    return np.unique(np.concatenate([before, pairs[value >= _EQUAL]]), axis=0), 1.0
+        both = np.concatenate([before, pairs[value >= threshold]])
+        if _largest(count, both) <= allowed:
+            return _in_order(both, count), threshold
+    return _in_order(sure, count), 1.0
+
+
+def _largest(count: int, pairs: Pairs) -> int:
+    """Images in the largest cluster; 0 without pairs."""
+    return int(np.bincount(clusters(count, pairs)).max()) if len(pairs) else 0
+
+
+def _in_order(pairs: Pairs, count: int) -> Pairs:
+    """Each pair once, in order."""
+    numbers = np.unique(pairs[:, 0] * count + pairs[:, 1])
+    return np.stack([numbers // max(count, 1), numbers % max(count, 1)], axis=1)
 
 
 def joined_units(units: NDArray[np.str_], pairs: Pairs) -> NDArray[np.int64]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from privaudit.arms import Arm
 from privaudit.evidence import AttackFacts
 from privaudit.record import ArmRecord, Recovery
+from privaudit.statistics.exposure import clopper_pearson_low
 from privaudit.statistics.reach import detectable_share, detectable_share_by_rank, endpoint
 from privaudit.statistics.rule import ALPHA_FAIL, Rule
 
@@ -42,7 +45,10 @@ def mediated_reasons(arms: Mapping[Arm, ArmRecord | None], facts: AttackFacts, r
     recovering = "recovering its victims' images as often as it did here"
     success = None if mine is None else mine.own.estimate
     if success is None:
-        success, recovering = _found_there(raw), "finding its victims' images as often as where originals were used"
+        success, recovering = (
+            _found_there(raw, facts.reach),
+            "finding its victims' images as often as where originals were used",
+        )
     share = _detectable(release, success, facts.reach, rule)
     if share is None:
         return ["silent; with this reach it could not have shown a leak of any size"]
@@ -52,11 +58,16 @@ def mediated_reasons(arms: Mapping[Arm, ArmRecord | None], facts: AttackFacts, r
     ]
 
 
-def _found_there(raw: ArmRecord) -> float:
-    """How often it surely found a used image among the best-scored, where only members were used."""
+def _found_there(raw: ArmRecord, reach: int) -> float:
+    """How often it surely found a used image where only members were used.
+
+    Found means among the best-scored, or ahead of every control where that is what the rule asks for.
+    """
     hits = raw.hits_at_reach
     if hits is None:
         return 0.0
+    if endpoint(reach, hits.n_members, hits.n_controls) is None:
+        return float(clopper_pearson_low(np.array([min(raw.r0.members, reach)]), reach)[0])
     by_chance = hits.n_members / (hits.n_members + hits.n_controls)
     return max(0.0, (hits.low - by_chance) / (1 - by_chance))
 

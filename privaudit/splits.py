@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from privaudit.duplicates import joined_units, linked
+from privaudit.duplicates import joined_units, linked_unmirrored
 from privaudit.errors import InputError
 from privaudit.images import Dataset
 
@@ -35,8 +35,11 @@ def split_rows(units: NDArray[np.int64], counts: Sequence[int], rng: np.random.G
 
 
 def random_split(data: Dataset, counts: Sequence[int], rng: np.random.Generator) -> list[Dataset]:
-    """Split a dataset at random by unit; near-duplicates are found on the pooled data and stay together."""
-    pairs, _ = linked(data.images)
+    """Split a dataset at random by unit; near-duplicates are found on the pooled data and stay together.
+
+    Mirrored ones may part: they join digits to large clusters, which as a whole lie on one side.
+    """
+    pairs, _ = linked_unmirrored(data.images)
     return [data.take(rows) for rows in split_rows(joined_units(data.units, pairs), counts, rng)]
 
 

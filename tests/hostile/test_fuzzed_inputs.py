@@ -76,19 +76,25 @@ def repeated(test: Callable[[], None]) -> None:
 def memory_peak(start_anew: bool = False) -> int:
     """Most memory of this process since the peak was forgotten, in bytes; 0 where the system does not tell."""
     try:
-        if start_anew:
-            Path("/proc/self/clear_refs").write_text("5")
+        with Path("/proc/self/clear_refs").open("w") as forget:
+            forget.write("5" if start_anew else "")
         status = Path("/proc/self/status").read_text()
     except OSError:
         return 0
     return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
+def listed(folder: Path) -> set[tuple[Path, int, int]]:
+    """All files, with what changes when they are written."""
+    found = [path for path in folder.rglob("*") if LEFT not in path.parts]
+    return {(path, path.stat().st_size, path.stat().st_mtime_ns) for path in found if path.is_file()}
+
+
 def judge(kind: Kind, path: Path, folder: Path) -> None:
     """Read it; whatever else than a refusal comes out goes on, and fails the test. folder: all that lies in it stays
     as it is, but for the store of weights.
     """
-    there = set(folder.rglob("*"))
+    there = listed(folder)
     memory, started = memory_peak(start_anew=True), time.monotonic()
     try:
         with warnings.catch_warnings():
@@ -101,8 +107,7 @@ def judge(kind: Kind, path: Path, folder: Path) -> None:
     assert fault_of(message, path) == "", message
     assert time.monotonic() - started < SLOWEST
     assert memory_peak() - memory < MEMORY
-    left = {path for path in set(folder.rglob("*")) ^ there if LEFT not in path.parts}
-    assert not left, "files came or went"
+    assert listed(folder) == there, "files came, went or were changed"
 
 
 def fuzzed(formats: int) -> settings:
