@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.arms import ALL_ARMS
-from privaudit.statistics.exposure import tpr_bounds
 from privaudit.statistics.units import ranked_last
 
 Vector = NDArray[np.float64]
@@ -49,6 +48,8 @@ class Curve:
 
 def share_found(members: Vector, controls: Vector, fpr: float) -> tuple[float, float, float] | None:
     """Share of members found at this share of controls, and its interval; None: too few controls for one."""
+    from privaudit.statistics.exposure import tpr_bounds
+
     bounds = tpr_bounds(ranked_last(members), ranked_last(controls), fpr)
     if bounds is None:
         return None
