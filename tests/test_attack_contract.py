@@ -26,6 +26,12 @@ from privaudit.store import Entry, Store
 NAMES = sorted(installed(ATTACKS))
 SUSPECTS, RELEASED, REFERENCE, COPIES = 150, 90, 80, 12
 
+TRAINING = (
+    *("copy-descriptor", "gan-inversion", "gan-leaks", "linkage", "membership", "pipeline-shadows"),
+    *("soft-label-membership", "teacher-membership"),
+)
+"""Attacks that train networks: many seconds for each colour."""
+
 SMALL: dict[str, dict[str, Any]] = {
     "gradient-matching": {"victims": 4, "iterations": 12, "restarts": 1},
     "model-memorization": {"images": 8, "epochs": 2},
@@ -140,10 +146,16 @@ def handed(exposed: Arrays) -> Arrays:
     return {name: array for name, array in exposed.items() if not name.startswith(cells.KEPT)}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_halves_in_separate_processes(name: str, half: Half) -> None:
+@pytest.mark.parametrize(
+    ("name", "colours"),
+    [
+        *((name, (1,) if name in TRAINING else (1, 3)) for name in NAMES),
+        *(pytest.param(name, (3,), marks=pytest.mark.slow) for name in TRAINING),
+    ],
+)
+def test_halves_in_separate_processes(name: str, colours: tuple[int, ...], half: Half) -> None:
     """What `expose` returned is all of the victim that reaches the attacker: the release is not even on his disk."""
-    worlds = [_world(channels) for channels in (1, 3)]
+    worlds = [_world(channels) for channels in colours]
     known = []
     exposed_worlds = half("expose", name, *({"release": world["release"]} for world in worlds))
     for world, exposed in zip(worlds, exposed_worlds, strict=True):
@@ -157,10 +169,10 @@ def test_halves_in_separate_processes(name: str, half: Half) -> None:
         # Not a strength test: whoever holds the release and finds nothing in plain copies is not connected to it.
         if Sight.RELEASE in attack_class(name).sees and name not in NEEDS_LONGER_TRAINING:
             assert np.median(scores[:COPIES]) > np.quantile(scores[COPIES:], 0.9)
-    scores, grey = found[0], known[0]  # what follows does not depend on colour
+    scores, first = found[0], known[0]  # what follows does not depend on colour
     order = np.random.default_rng(2).permutation(SUSPECTS)
-    shuffled = {key: array[order] for key, array in grey["suspects"].items()}
-    again, moved = (result["scores"] for result in half("attack", name, grey, grey | {"suspects": shuffled}))
+    shuffled = {key: array[order] for key, array in first["suspects"].items()}
+    again, moved = (result["scores"] for result in half("attack", name, first, first | {"suspects": shuffled}))
     np.testing.assert_array_equal(again.view(np.int64), scores.view(np.int64), "equal seeds, unequal bits")
     np.testing.assert_allclose(moved, scores[order], rtol=1e-4, atol=1e-4, err_msg="the order of the suspects matters")
 
