@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.cells import Cell, finished
 from benchmarks.recording import write_result
@@ -31,13 +30,11 @@ from privaudit.accounting import GaussianSteps
 from privaudit.attack import Context, Effort
 from privaudit.dp_audit import judged, observed
 from privaudit.images import Images
-from privaudit.private_engine import PrivateStage
+from privaudit.private_engine import Observe, PrivateStage
 from privaudit.synth.bn_matching.private import STEPS, DPBNMatching
 from privaudit.synth.bn_matching.private_fit import statistics_scores
 from privaudit.synth.privimage import PrivImage
 from privaudit.synth.privimage.query import query_scores
-
-Observe = Callable[[NDArray[np.bool_], np.random.Generator], NDArray[np.float64]]
 
 AS_IT_IS, WEAK, REDRAWN, VOTES = "as it is", "a tenth of the noise", "noise at every step", "five votes counted as one"
 DELTA, SEEDS, RATE = 1e-5, 20, 0.1
@@ -140,7 +137,7 @@ def one(cell: Cell) -> dict[str, Any]:
             "one_run_of_any": [one.one_run.bounds.lower for one in found if one.one_run],
             "one_run_largest": [one.one_run.bounds.largest for one in found if one.one_run],
         }
-    return rows
+    return {"stages": rows}
 
 
 def main() -> None:
@@ -159,9 +156,7 @@ def main() -> None:
     rows = finished(one, cells, options.log, options.processes)
     summary = {}
     for row in rows:
-        for stage, found in (
-            (name, told) for name, told in row.items() if isinstance(told, dict) and "refuted" in told
-        ):
+        for stage, found in row["stages"].items():
             told = {"refuted": f"{sum(found['refuted'])} of {SEEDS}", "epsilon of its own": found["epsilon"]}
             for name in ("if_gaussian", "of_any", "one_run_if_gaussian", "one_run_of_any"):
                 values = [value for value in found[name] if value is not None]

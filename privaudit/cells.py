@@ -120,7 +120,7 @@ def attack(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays
     most = suspects_at_a_time(attacker)
     # Without images of his own he may judge by the pile; and the parts' keys do not tell which backbones there are.
     if most is not None and len(suspects) > most and "reference" in inputs and "weights" not in arguments:
-        return _in_parts(attacker, arguments, inputs, -(-len(suspects) // most))
+        return _in_parts(attacker, suspects, arguments, inputs, -(-len(suspects) // most))
     reference = Images.from_arrays(inputs["reference"]) if "reference" in inputs else None
     units = inputs.get("reference", {}).get("units")
     own = context(arguments, attacker.name, "attack", reference=reference, reference_units=units)
@@ -149,9 +149,10 @@ def attack(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arrays
     return results
 
 
-def _in_parts(attacker: Attack, arguments: Mapping[str, Any], inputs: Mapping[str, Arrays], count: int) -> Arrays:
+def _in_parts(
+    attacker: Attack, suspects: Images, arguments: Mapping[str, Any], inputs: Mapping[str, Arrays], count: int
+) -> Arrays:
     """The same, of so many parts of the suspects as equal as can be: theirs one after the other; diagnostics of one."""
-    suspects = Images.from_arrays(inputs["suspects"])
     ends = np.linspace(0, len(suspects), count + 1).astype(int).tolist()
     calls = [
         Call(

@@ -83,10 +83,13 @@ def pairs_of(arguments: Mapping[str, Any], inputs: Mapping[str, Arrays]) -> Arra
 
     rows = torch.from_numpy(_features(inputs["rows"]["pixels"]))
     found: dict[str, NDArray[Any]] = {}
-    for name in ("", "mirrored ") if arguments["mirrored"] else ("",):
-        pixels = inputs["columns"]["pixels"]
-        columns = torch.from_numpy(_features(pixels[:, :, ::-1] if name else pixels))
-        pairs, value = _pairs(rows, columns, (arguments["rows"], arguments["columns"]), arguments["threshold"])
+    pixels, first = inputs["columns"]["pixels"], (arguments["rows"], arguments["columns"])
+    columns = rows if first[0] == first[1] else torch.from_numpy(_features(pixels))
+    compared = {"": columns}
+    if arguments["mirrored"]:
+        compared["mirrored "] = torch.from_numpy(_features(pixels[:, :, ::-1]))
+    for name, others in compared.items():
+        pairs, value = _pairs(rows, others, first, arguments["threshold"])
         found |= {f"{name}pairs": pairs.numpy(), f"{name}value": value.numpy().astype(np.float64)}
     return found
 
@@ -127,9 +130,9 @@ def linked(images: Images) -> tuple[Pairs, Thresholds]:
     return accepted(_found(images, mirrored=True), len(images))
 
 
-def linked_unmirrored(images: Images) -> tuple[Pairs, float]:
-    """The same without mirrored ones."""
-    return _accepted(_found(images, mirrored=False), "", np.zeros((0, 2), dtype=np.int64), len(images))
+def linked_unmirrored(images: Images) -> Pairs:
+    """The pairs without mirrored ones."""
+    return _accepted(_found(images, mirrored=False), "", np.zeros((0, 2), dtype=np.int64), len(images))[0]
 
 
 def _found(images: Images, mirrored: bool) -> list[Arrays]:

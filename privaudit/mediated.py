@@ -42,13 +42,11 @@ def mediated_reasons(arms: Mapping[Arm, ArmRecord | None], facts: AttackFacts, r
             f"{_percent(there.estimate)} ({_percent(there.low)} to {_percent(there.high)}) of the members at 1 % false "
             "accusations, and a weaker trace than theirs may be hidden"
         ]
-    recovering = "recovering its victims' images as often as it did here"
-    success = None if mine is None else mine.own.estimate
-    if success is None:
-        success, recovering = (
-            _found_there(raw, facts.reach),
-            "finding its victims' images as often as where originals were used",
-        )
+    if mine is not None:
+        success, recovering = mine.own.estimate, "recovering its victims' images as often as it did here"
+    else:
+        success = _found_there(raw, facts.reach)
+        recovering = "finding its victims' images as often as where originals were used"
     share = _detectable(release, success, facts.reach, rule)
     if share is None:
         return ["silent; with this reach it could not have shown a leak of any size"]

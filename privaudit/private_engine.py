@@ -22,6 +22,9 @@ from privaudit.images import Images
 from privaudit.release import PrivacyClaim
 from privaudit.synthesizer import Shard
 
+Observe = Callable[[NDArray[np.bool_], np.random.Generator], NDArray[np.float64]]
+"""Runs a computation with these canaries in, and gives a score of each."""
+
 
 @dataclass(frozen=True)
 class PrivateStage:
@@ -34,7 +37,7 @@ class PrivateStage:
 
     name: str
     claimed: GaussianSteps
-    observe: Callable[[NDArray[np.bool_], np.random.Generator], NDArray[np.float64]]
+    observe: Observe
     one_run: bool
 
 

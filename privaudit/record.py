@@ -308,7 +308,9 @@ class DataRecord(Settings):
     not_assessed_members: tuple[str, ...] = Field(description="members left out: other images are nearly the same")
     left_out_controls: int
     near_duplicate_threshold: float | None
-    near_duplicate_threshold_mirrored: float | None = Field(None, description="the same of an image and a mirrored one")
+    near_duplicate_threshold_mirrored: float | None = Field(
+        None, description="correlation from which on an image and a mirrored one count as near-duplicates"
+    )
     notes: tuple[str, ...]
     also_released: int = Field(
         0, description="images that were public already; the attacks saw them with each candidate"

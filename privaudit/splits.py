@@ -39,8 +39,8 @@ def random_split(data: Dataset, counts: Sequence[int], rng: np.random.Generator)
 
     Mirrored ones may part: they join digits to large clusters, which as a whole lie on one side.
     """
-    pairs, _ = linked_unmirrored(data.images)
-    return [data.take(rows) for rows in split_rows(joined_units(data.units, pairs), counts, rng)]
+    units = joined_units(data.units, linked_unmirrored(data.images))
+    return [data.take(rows) for rows in split_rows(units, counts, rng)]
 
 
 def share_out(data: Dataset, shares: Sequence[float], rng: np.random.Generator) -> list[Dataset]:

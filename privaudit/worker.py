@@ -150,14 +150,13 @@ class _WithShelf(Surroundings):
         digests: dict[int, str] = {}  # of arrays that many calls share
         tasks = [self._as_task(call, new, digests) for call in calls]
         entries = [self._shelf.get(task.key) for task in tasks]
-        for task, entry in zip(tasks, entries, strict=True):
-            if entry is not None:
-                self.made_from[task.key] = entry.digest
         missing = tuple(task for task, entry in zip(tasks, entries, strict=True) if entry is None)
         if missing:
             used = {digest for task in missing for part in task.inputs.values() for digest in part.values()}
             raise _Stop(Needs(missing, {digest: array for digest, array in new.items() if digest in used}))
-        return [self._shelf.load(entry.arrays) for entry in entries if entry is not None]
+        found = [entry for entry in entries if entry is not None]
+        self.made_from |= {task.key: entry.digest for task, entry in zip(tasks, found, strict=True)}
+        return [self._shelf.load(entry.arrays) for entry in found]
 
     def _as_task(self, call: Call, new: dict[str, NDArray[Any]], digests: dict[int, str]) -> Task:
         inputs: dict[str, dict[str, str]] = {}

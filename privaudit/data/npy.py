@@ -97,6 +97,7 @@ def open_npz(path: Path, shown: str) -> Iterator[Npz]:
     with _readable(shown), zipfile.ZipFile(path) as archive:
         headers: dict[str, ArrayHeader] = {}
         others: list[str] = []
+        size = path.stat().st_size
         for info in archive.infolist():
             if not info.filename.endswith(".npy"):
                 others.append(info.filename)
@@ -108,7 +109,7 @@ def open_npz(path: Path, shown: str) -> Iterator[Npz]:
                 raise InputError(f"{shown} is encrypted. Save it again with numpy.savez.")
             with archive.open(info) as stream:
                 headers[key] = _header(stream, f"{shown}, key {printable(key)}")
-            compressed = min(info.compress_size, path.stat().st_size)  # what a zip says of itself may be anything
+            compressed = min(info.compress_size, size)  # what a zip says of itself may be anything
             _judge(headers[key], info.file_size, compressed, f"{shown}, key {printable(key)}")
         yield Npz(archive, headers, tuple(others))
 

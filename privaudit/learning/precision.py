@@ -14,7 +14,7 @@ from privaudit.manifest import instruction_sets
 WORTH_IT = {"cpu": 5e7, "cuda": 1e9}
 """Operations of the convolutions for one batch, forwards, from which on bfloat16 is faster than float32.
 
-Below it, what surrounds the products takes longest. On a CPU as measured (README); on GPUs a guess.
+Below it, what surrounds the products takes longest. On a CPU by `benchmarks.precision`; on GPUs a guess.
 """
 
 

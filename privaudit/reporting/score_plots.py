@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from privaudit.record import Unit
 from privaudit.reporting.drawing import ARM_STYLE, Plot, share_axis, spoken
 from privaudit.reporting.explanations import ARMS, explain
-from privaudit.reporting.scores import ArmScores, Law, Vector, curve, law, share_found, thinned
+from privaudit.reporting.scores import ArmScores, Curve, Law, curve, law, share_found, thinned
 from privaudit.reporting.svg import BLUE, INK, ORANGE, figure, render
 from privaudit.reporting.tables import Row, Table
 from privaudit.reporting.text import count, percent
@@ -18,7 +20,7 @@ def roc_plot(scores: ArmScores, ident: str) -> Plot | None:
     curves = {arm: curve(scores.members[arm], scores.controls[arm]) for arm in scores.arms()}
     if not curves:
         return None
-    table = _roc_table(scores)
+    table = _roc_table(scores, curves)
     floor = min(0.005, *(1 / line.n_controls for line in curves.values()))
     with figure() as (canvas, axes):
         axes.set_xscale("log")
@@ -86,24 +88,25 @@ def law_plot(scores: ArmScores, unit: Unit, ident: str) -> Plot | None:
     return Plot(explain("score_law").title, svg, explain("score_law").text + size + silent, table)
 
 
-def _roc_table(scores: ArmScores) -> Table:
-    arms = scores.arms()
+def _roc_table(scores: ArmScores, curves: Mapping[str, Curve]) -> Table:
     rows = tuple(
         Row(
             f"at {percent(fpr)} of the controls",
-            tuple(_found(scores.members[arm], scores.controls[arm], fpr) for arm in arms),
+            tuple(
+                _found(share_found(line, scores.members[arm], scores.controls[arm], fpr))
+                for arm, line in curves.items()
+            ),
         )
         for fpr in _READ_AT
     )
     return Table(
         "Members accused rightly, by share of controls accused wrongly",
-        ("Accused wrongly", *(ARMS[arm][0] for arm in arms)),
+        ("Accused wrongly", *(ARMS[arm][0] for arm in curves)),
         rows,
     )
 
 
-def _found(members: Vector, controls: Vector, fpr: float) -> str:
-    read = share_found(members, controls, fpr)
+def _found(read: tuple[float, float, float] | None) -> str:
     if read is None:
         return "too few controls"
     found, low, high = map(percent, read)

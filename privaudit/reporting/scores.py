@@ -46,14 +46,17 @@ class Curve:
         return float(self.tpr[np.searchsorted(self.fpr, fpr, side="right") - 1])
 
 
-def share_found(members: Vector, controls: Vector, fpr: float) -> tuple[float, float, float] | None:
-    """Share of members found at this share of controls, and its interval; None: too few controls for one."""
+def share_found(line: Curve, members: Vector, controls: Vector, fpr: float) -> tuple[float, float, float] | None:
+    """Share of members found at this share of controls, and its interval; None: too few controls for one.
+
+    line: the curve of these scores.
+    """
     from privaudit.statistics.exposure import tpr_bounds
 
     bounds = tpr_bounds(ranked_last(members), ranked_last(controls), fpr)
     if bounds is None:
         return None
-    found = curve(members, controls).at(fpr)
+    found = line.at(fpr)
     return found, min(found, bounds[0]), max(found, bounds[1])
 
 

@@ -1,7 +1,7 @@
 """Files and values changed at random: only refusals in plain words come out, and soon, and without much memory.
 
 One fuzzer for each group of loaders. PRIVAUDIT_FUZZ_SECONDS: how many seconds each goes on; without it, one round of
-examples. How many examples that were is printed (`pytest -s`).
+examples. How many rounds that were is printed (`pytest -s`).
 """
 
 from __future__ import annotations

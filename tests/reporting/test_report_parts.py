@@ -76,7 +76,7 @@ def test_curve_by_hand() -> None:
 def test_a_share_at_a_thousandth_is_told_with_its_interval_or_not_at_all(controls: int, told: bool) -> None:
     rng = np.random.default_rng(0)
     members, others = rng.normal(2, 1, 500), rng.normal(0, 1, controls)
-    found = share_found(members, others, 0.001)
+    found = share_found(curve(members, others), members, others, 0.001)
     assert (found is not None) is told
     if found is not None:
         share, low, high = found
